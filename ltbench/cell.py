@@ -1,58 +1,59 @@
 """One protocol x recipe x seed: run it and tell what it yielded."""
 
 import copy
-import inspect
-import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from msgspec import structs
 from numpy.typing import NDArray
 
-from ltbench import environment
-from ltbench.datasets import Dataset
-from ltbench.errors import LTBenchError, Unmet
+from ltbench import environment, tracks
+from ltbench.errors import LTBenchError
+from ltbench.faults import fault
 from ltbench.protocols import Protocol
 from ltbench.recipes import Recipe, values
-from ltbench.records import Origin, Record, Status, Timing
-from ltbench.tracks import recognition
-from ltbench.tracks.recognition import Outcome
+from ltbench.records import Origin, Record, Status, cell_name
 
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be run, on which data, and which code its methods are."""
+    """What is to be run, on which data, and which code its methods are.
+
+    `table` names one of a protocol's tables; `fingerprint` is empty for data that cannot be had.
+    """
 
     protocol: Protocol
     recipe: Recipe
     seed: int
     fingerprint: str
     origins: dict[str, Origin]
+    table: str = ""
 
     def __str__(self) -> str:
-        return f"{self.recipe.text} seed {self.seed}"
+        return cell_name(self.recipe.text, self.seed, self.table)
 
 
-def run_cell(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Record, Arrays | None]:
-    """The record of a cell, whatever becomes of it, and its predictions if all went well."""
+def run_cell(cell: Cell, source: Any, device: torch.device) -> tuple[Record, Arrays | None]:
+    """The record of a cell, whatever becomes of it, and its predictions if all went well.
+
+    `source` are the data, or the error for which they cannot be had.
+    """
     protocol, recipe = cell.protocol, copy.deepcopy(cell.recipe)
     try:
+        if isinstance(source, LTBenchError):
+            raise source
         with environment.own(protocol.compute.threads, cell.seed):
-            outcome = recognition.run(protocol, recipe, cell.seed, dataset, device)
-    except Unmet as error:
-        return blank(cell, device, "skipped", str(error)), None
-    except LTBenchError as error:
-        return blank(cell, device, "failed", str(error)), None
+            outcome = tracks.of(protocol).run(protocol, recipe, cell.seed, source, device)
     # A stranger's method may raise anything at all; that must cost its own cells only.
     except (Exception, SystemExit) as error:
-        status: Status = "out-of-memory" if _is_out_of_memory(error) else "failed"
-        return blank(cell, device, status, _told(error, cell)), None
-    return filled(blank(cell, device, "ok"), outcome), _packed(outcome)
+        return blank(cell, device, *fault(error, cell.recipe)), None
+    record = blank(cell, device, "ok")
+    fields = outcome.fields()
+    fields["notes"] = [*record.notes, *fields.get("notes", [])]
+    return structs.replace(record, **fields), outcome.arrays()
 
 
 def blank(
@@ -76,53 +77,5 @@ def blank(
         reason=reason,
         notes=cell.recipe.warnings,
         environment=environment.described(device, protocol.compute.threads),
+        table=cell.table,
     )
-
-
-def filled(record: Record, outcome: Outcome) -> Record:
-    timing = Timing(
-        seconds=round(outcome.seconds, 6),
-        work=round(outcome.work, 6),
-        reference_work=round(outcome.reference_work, 6),
-        relative=round(outcome.work / outcome.reference_work, 4),
-        passes=round(outcome.passes, 4),
-        peak_memory_mb=round(outcome.peak_memory_mb, 3),
-    )
-    return structs.replace(
-        record,
-        notes=[*record.notes, *outcome.notes],
-        metrics=outcome.metrics,
-        transductive=outcome.transductive,
-        recall=outcome.recall,
-        class_counts=outcome.class_counts,
-        timing=timing,
-    )
-
-
-def _packed(outcome: Outcome) -> Arrays:
-    """Predictions in the smallest types that hold them."""
-    predictions = outcome.predictions
-    integer = np.min_scalar_type(len(outcome.class_counts) - 1)
-    return {
-        "labels": predictions.labels.astype(integer),
-        "predicted": predictions.predicted.astype(integer),
-        "confidence": predictions.confidence,
-    }
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    told = ("can't allocate memory", "not enough memory", "failed to allocate")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in told)
-    )
-
-
-def _told(error: BaseException, cell: Cell) -> str:
-    """An error in one line, with the line of a method's code that it came out of."""
-    methods = {inspect.getfile(type(method)) for method in cell.recipe.methods}
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next((f for f in reversed(frames) if f.filename in methods), frames[-1])
-    text = " ".join(str(error).split())
-    hint = "; these methods may fit in another order, or not at all" if len(methods) > 1 else ""
-    place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    return f"{type(error).__name__}: {text} ({place}){hint}"

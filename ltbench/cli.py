@@ -242,6 +242,17 @@ def merge(folders: Sequence[Path], into: Path) -> None:
     click.echo(f"{into}: {done.taken} records taken, {done.known} were there", err=True)
 
 
+@main.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@DATA
+@PLUGINS
+def show(record: Path, data: Sequence[str], plugins: Sequence[str], strict: bool) -> None:
+    """Draw the images that the cell of a RECORD file distilled, below real ones."""
+    from ltbench.render.sheet import show
+
+    click.echo(show(_registry(plugins, strict, data), record))
+
+
 @main.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @JSON

@@ -1,14 +1,19 @@
 """What a method may see: the run, its phases, the rows, a batch and what the network puts out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from ltbench.distilling import Distilling
 from ltbench.views import Views
 
 PREDICTED_AT_ONCE = 256
 """Rows that go through a network together when no gradient is needed; more do not fit a cache."""
+
+Networks = list[tuple[nn.Module, nn.Module]]
+"""Networks as they began and as training left them."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,16 @@ class Run:
     phase draws from, as they are stored; `plain` and `augment` make of stored inputs what the
     network takes. `head` tells which head `adjust`, `criterion` and `weight` are called for, from
     0. `passes` counts the rows whose gradient was computed.
+
+    In a table, each of `categorical` spans the columns of `inputs` [N, D] that stand for one
+    category, one of which is 1 in a row. `cross_fitted` gives the scores [N, C] of the real
+    training rows, each from a model that did not see it, and their labels.
+
+    Where training sets are distilled, `ipc` is how many rows of each class may be kept,
+    `distilling` the rest of that budget and `pool` gives the networks, each as it began and as
+    plain training on the real rows left it (with `balanced`, on draws in which classes are alike);
+    none of them is to be changed. `whole` gives, to a method that needs "whole", as many real rows
+    of every class as the largest has.
     """
 
     counts: Tensor
@@ -104,6 +119,12 @@ class Run:
     head: int = 0
     passes: int = 0
     notes: list[str] = field(default_factory=list)
+    categorical: tuple[slice, ...] = ()
+    cross_fitted: Callable[[], tuple[Tensor, Tensor]] | None = None
+    ipc: int | None = None
+    distilling: Distilling | None = None
+    pool: Callable[[bool], Networks] | None = None
+    whole: Callable[[], Rows] | None = None
 
     @property
     def num_classes(self) -> int:

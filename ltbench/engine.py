@@ -40,10 +40,9 @@ def train(
         LTBenchError: a class has no rows, or the method handed back rows that cannot be used.
     """
     assert run.model is not None
-    if (run.counts < 1).any():
-        raise LTBenchError(f"class {int((run.counts < 1).nonzero()[0])} has no training rows")
+    refuse_empty_class(run)
     epoch_rows = len(rows)
-    rows = _checked(method.resample(rows, run), rows, run)
+    rows = checked(method.resample(rows, run), rows, run)
     with seeded(run, "build"):
         run.model = method.build(run.model, run).to(run.device)
     chance = {stream: generator(run, stream) for stream in ("order", "views")}
@@ -355,8 +354,17 @@ def _reset(module: nn.Module) -> None:
         module.reset_parameters()  # type: ignore[operator]
 
 
-def _checked(rows: Rows, before: Rows, run: Run) -> Rows:
-    """Rows that a method handed back, if they can stand in for those it was given."""
+def refuse_empty_class(run: Run) -> None:
+    """Once for all methods: none of them has to think of a class without rows."""
+    if (run.counts < 1).any():
+        raise LTBenchError(f"class {int((run.counts < 1).nonzero()[0])} has no training rows")
+
+
+def checked(rows: Rows, before: Rows, run: Run) -> Rows:
+    """Rows that a method handed back, if they can stand in for those it was given.
+
+    Between the categories of two rows there is nothing; the nearer one is taken.
+    """
     if rows is before:
         return rows
     if rows.inputs.dtype != before.inputs.dtype or rows.inputs.shape[1:] != before.inputs.shape[1:]:
@@ -367,7 +375,12 @@ def _checked(rows: Rows, before: Rows, run: Run) -> Rows:
     empty = torch.bincount(rows.labels, minlength=run.num_classes) == 0
     if empty.any():
         raise LTBenchError(f"resampling left class {int(empty.nonzero()[0])} without rows")
-    return Rows(rows.inputs.to(run.device), rows.labels.to(run.device))
+    inputs = rows.inputs.to(run.device)
+    for span in run.categorical:
+        largest = inputs[:, span].argmax(dim=1, keepdim=True)
+        inputs = inputs.clone()
+        inputs[:, span] = torch.zeros_like(inputs[:, span]).scatter_(1, largest, 1.0)
+    return Rows(inputs, rows.labels.to(run.device))
 
 
 def _refuse_divergence(losses: Tensor, first: int, steps: int, phase: Phase) -> None:

@@ -11,15 +11,13 @@ from typing import Any
 
 import torch
 
-from ltbench import environment, records
+from ltbench import environment, records, tracks
 from ltbench.cell import Cell, blank, run_cell
-from ltbench.datasets import Dataset, built_in
 from ltbench.errors import LTBenchError
 from ltbench.processes import Limits, Worker, can_fork
 from ltbench.protocols import Protocol
 from ltbench.records import Origin, Record, Rejected
 from ltbench.registry import Registry, registry_of
-from ltbench.tracks import recognition
 
 RESULTS = Path("leaderboards")
 POLL = 0.5  # seconds between looks at what is running
@@ -32,14 +30,14 @@ class Plan:
     protocol: Protocol
     cells: list[Cell]
     done: list[Record]
-    dataset: Dataset = field(repr=False)
+    sources: dict[str, Any] = field(repr=False)
     device: torch.device
     results: Path
 
     @property
     def todo(self) -> list[Cell]:
-        have = {(record.recipe, record.seed) for record in self.done}
-        return [cell for cell in self.cells if (cell.recipe.text, cell.seed) not in have]
+        have = {(record.recipe, record.table, record.seed) for record in self.done}
+        return [c for c in self.cells if (c.recipe.text, c.table, c.seed) not in have]
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ def plan(
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
+    The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes.
 
     Raises:
@@ -69,17 +68,13 @@ def plan(
             that the new ones must not be mixed with.
     """
     protocol = registry.protocol(protocol_name)
-    composed = [registry.recipe(text) for text in recipes or protocol.recipes]
+    track = tracks.of(protocol)
+    composed = [registry.recipe(text) for text in (*track.FLOOR, *(recipes or protocol.recipes))]
     if seeds is not None and seeds < 1:
         raise LTBenchError(f"{seeds} seeds leave nothing to run; at least 1 is needed")
-    load, size = registry.dataset(protocol.data.source), protocol.data.size
-    if size is not None and protocol.data.source in built_in():
-        raise LTBenchError(f"{protocol.data.source} is read at its own size; size is for files")
-    dataset = load() if size is None else load(size)
-    if protocol.data.classes:
-        dataset = dataset.of_classes(protocol.data.classes)
+    sources = track.load(registry, protocol)
     where = _device(device)
-    recognition.begin(protocol, recognition.split(protocol, dataset, 0), 0, where)
+    track.plan(protocol, sources, where)
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {
         text: {
@@ -90,8 +85,9 @@ def plan(
         for text, recipe in distinct.items()
     }
     cells = [
-        Cell(protocol, recipe, seed, dataset.fingerprint, origins[text])
+        Cell(protocol, recipe, seed, getattr(source, "fingerprint", ""), origins[text], table)
         for seed in range(seeds or protocol.seeds)
+        for table, source in sources.items()
         for text, recipe in distinct.items()
     ]
     part, parts = shard
@@ -99,7 +95,7 @@ def plan(
         raise LTBenchError(f"shard {part}/{parts} is none; the first of two is 1/2")
     cells = cells[part - 1 :: parts]
     done = [] if fresh else list(_finished(cells, results))
-    return Plan(protocol, cells, done, dataset, where, results)
+    return Plan(protocol, cells, done, sources, where, results)
 
 
 def _device(name: str) -> torch.device:
@@ -120,7 +116,8 @@ def _finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
     One that failed, or whose methods have changed since, is made again.
     """
     for cell in cells:
-        path = records.path_of(results, cell.protocol.name, cell.recipe.text, cell.seed)
+        name = cell.protocol.name
+        path = records.path_of(results, name, cell.recipe.text, cell.seed, cell.table)
         if not path.exists():
             continue
         record = records.read(path)
@@ -164,7 +161,7 @@ def execute(plan: Plan, jobs: int = 1, limits: Limits | None = None) -> Iterator
 
 
 def _run_and_write(plan: Plan, cell: Cell) -> Record:
-    record, predictions = run_cell(cell, plan.dataset, plan.device)
+    record, predictions = run_cell(cell, plan.sources[cell.table], plan.device)
     return records.write(plan.results, record, predictions)
 
 
@@ -231,23 +228,30 @@ def _import_ahead() -> None:
 def estimate(plan: Plan, jobs: int) -> float:
     """About how many seconds the cells left would take.
 
-    A recipe takes what its earlier cells took; one without any takes what plain training takes
-    here, measured for a moment.
+    Plain training is measured here, for a moment; a recipe takes as many times of it as its earlier
+    cells took, once where there are none.
     """
     protocol = plan.protocol
-    earlier: dict[str, list[float]] = {}
+    earlier: dict[tuple[str, str], list[float]] = {}
     for record in records.read_all(plan.results, protocol.name):
-        if isinstance(record, Record) and record.timing is not None:
-            earlier.setdefault(record.recipe, []).append(record.timing.seconds)
-    parts = recognition.split(protocol, plan.dataset, 0)
+        if isinstance(record, Record):
+            timings = [record.timing, *(part.timing for part in record.parts.values())]
+            costs = [timing.relative for timing in timings if timing is not None]
+            if costs:
+                place = (record.recipe, record.table)
+                earlier.setdefault(place, []).append(statistics.mean(costs))
     with environment.own(protocol.compute.threads, 0):
-        recognition.time_plain(protocol, parts, 0, plan.device, recognition.WARM_UP_STEPS)
-        plain = recognition.time_plain(protocol, parts, 0, plan.device)
-        if plan.device.type == "cpu":
-            plain /= protocol.compute.threads  # work is that of all threads
-    trained = (statistics.median(earlier.get(c.recipe.text, [plain])) for c in plan.todo)
-    around = 2 * recognition.REFERENCE_SHARE * plain
-    return sum(seconds + around for seconds in trained) / jobs
+        plain = {
+            table: tracks.of(protocol).seconds(protocol, source, plan.device)
+            for table, source in plan.sources.items()
+            if not isinstance(source, LTBenchError)
+        }
+    expected = 0.0
+    for cell in plan.todo:
+        usual = plain.get(cell.table, 0.0)
+        known = earlier.get((cell.recipe.text, cell.table))
+        expected += usual * (statistics.median(known) if known else 1.0)
+    return expected / jobs
 
 
 def run(

@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from ltbench import records
 from ltbench.errors import LTBenchError
 from ltbench.metrics import NAMES, relative_accuracy
-from ltbench.protocols import Protocol
-from ltbench.records import Record, Rejected, Status
+from ltbench.protocols import Distillation, Protocol, Recognition, Tabular
+from ltbench.records import Distilled, Record, Rejected, Status
 from ltbench.registry import Registry, registry_of
 from ltbench.statistics import interval, rank_ranges
 
 if TYPE_CHECKING:
     import pandas
 
+    from ltbench.comparisons import Comparison
+
 Floats = NDArray[np.float64]
 REFERENCE = "erm"
+OF_DISTILLED = "random"  # what a distilled set must beat
+WHOLE = "full"  # what it is a fraction of
 DIGITS = 6  # of every number, so that a table is the same wherever it is made
 
 
@@ -44,8 +48,20 @@ class Cost(Struct, frozen=True):
     peak_memory_mb: float | None
 
 
+class Contrast(Struct, frozen=True):
+    """The paired difference of two recipes, first minus second, and its standard error."""
+
+    first: str
+    second: str
+    difference: Mean
+    error: float | None
+
+
 class Row(Struct, frozen=True):
-    """What a recipe is worth; `delta` is the paired difference to plain training."""
+    """What a recipe is worth; `delta` is the paired difference to the reference.
+
+    `distilled` is of distillation alone; its numbers are medians over seeds.
+    """
 
     recipe: str
     rank: tuple[int, int] | None
@@ -56,10 +72,14 @@ class Row(Struct, frozen=True):
     status: dict[str, int]
     transductive: dict[str, Mean] | None
     notes: list[str]
+    distilled: Distilled | None = None
 
 
 class Leaderboard(Struct, frozen=True):
-    """The rows of one protocol, best first; those without a finished cell come last."""
+    """The rows of one protocol, best first; those without a finished cell come last.
+
+    `reference` is the recipe that the others are set against.
+    """
 
     protocol: str
     version: int
@@ -68,10 +88,12 @@ class Leaderboard(Struct, frozen=True):
     metrics: list[str]
     machines: list[str]
     rows: list[Row]
+    reference: str = REFERENCE
+    contrasts: list[Contrast] = []
 
 
 def build(
-    protocol: Protocol, found: Sequence[Record], balanced: Sequence[Record] = ()
+    protocol: Recognition, found: Sequence[Record], balanced: Sequence[Record] = ()
 ) -> Leaderboard:
     """The leaderboard of a protocol's records, of which there is at least one.
 
@@ -93,23 +115,35 @@ def build(
     references = _balanced_accuracies(balanced)
     values = grid([[*map(r.metrics.get, NAMES), _relative(r, references)] for r in found])
     names = [*NAMES, "relative_accuracy"]
+    reference = REFERENCE
+    if isinstance(protocol, Distillation):
+        reference, names = OF_DISTILLED, [*names, "retention"]
+        accuracy = values[NAMES.index("accuracy")]
+        full = accuracy[row_of[WHOLE]] if WHOLE in row_of else np.full(len(seeds), np.nan)
+        values = np.concatenate([values, (accuracy / full)[None]])
     means = dict(zip(names, map(means_of, values), strict=True))
     transductive = grid([[*map((r.transductive or {}).get, NAMES)] for r in found])
     adapted = dict(zip(NAMES, map(means_of, transductive), strict=True))
     costs = _medians(grid([_costs(record) for record in found]))
     ranking = values[names.index(protocol.scoring.metrics[0])]
-    best, worst = rank_ranges(ranking)
-    plain = ranking[row_of[REFERENCE]] if REFERENCE in row_of else np.full(len(seeds), np.nan)
+    sets: list[list[Distilled]] = [[] for _ in recipes]
+    for record, row in zip(found, rows, strict=True):
+        if record.distilled is not None:
+            sets[row].append(record.distilled)
+    distilled = [_typical(told) if told else None for told in sets]
+    ranked = np.array([told is None or not told.control for told in distilled])
+    best, worst = rank_ranges(np.where(ranked[:, None], ranking, np.nan))
+    plain = ranking[row_of[reference]] if reference in row_of else np.full(len(seeds), np.nan)
     deltas = means_of(ranking - plain)
     status = [dict.fromkeys(get_args(Status), 0) for _ in recipes]
     notes: list[list[str]] = [[] for _ in recipes]
     for record, row in zip(found, rows, strict=True):
         status[row][record.status] += 1
-        notes[row] += [note for note in _notes(record) if note not in notes[row]]
+        notes[row] += [note for note in notes_of(record) if note not in notes[row]]
     table = [
         Row(
             recipe=recipe,
-            rank=(int(best[row]), int(worst[row])) if status[row]["ok"] else None,
+            rank=(int(best[row]), int(worst[row])) if status[row]["ok"] and ranked[row] else None,
             seeds=status[row]["ok"],
             metrics={name: means[name][row] for name in names},
             delta=deltas[row] if deltas[row].mean is not None else None,
@@ -117,6 +151,7 @@ def build(
             status=status[row],
             transductive=_if_any({name: adapted[name][row] for name in NAMES}),
             notes=notes[row],
+            distilled=distilled[row],
         )
         for row, recipe in enumerate(recipes)
     ]
@@ -128,8 +163,14 @@ def build(
         hash=protocol.hash,
         description=protocol.description,
         metrics=protocol.scoring.metrics,
-        machines=sorted({_machine(record) for record in found if record.timing is not None}),
+        machines=sorted({machine_of(record) for record in found if record.timing is not None}),
         rows=table,
+        reference=reference,
+        contrasts=[
+            _contrast(one, other, ranking[row_of[one]] - ranking[row_of[other]])
+            for one, other in (protocol.contrasts if isinstance(protocol, Distillation) else ())
+            if one in row_of and other in row_of
+        ],
     )
 
 
@@ -137,9 +178,9 @@ def means_of(values: Floats) -> list[Mean]:
     """The mean over seeds of each row of [rows, seeds]."""
     return [
         Mean(
-            _rounded(mean),
-            _rounded(mean - half),
-            _rounded(mean + half),
+            rounded(mean),
+            rounded(mean - half),
+            rounded(mean + half),
         )
         for mean, half in zip(*map(np.ndarray.tolist, interval(values)), strict=True)
     ]
@@ -152,10 +193,10 @@ def _medians(values: Floats) -> list[list[float | None]]:
     low = np.take_along_axis(ordered, np.maximum(n - 1, 0)[..., None] // 2, axis=2)
     high = np.take_along_axis(ordered, n[..., None] // 2 % values.shape[2], axis=2)
     middle = ((low + high) / 2)[..., 0]
-    return [[_rounded(number) for number in row] for row in middle.T.tolist()]
+    return [[rounded(number) for number in row] for row in middle.T.tolist()]
 
 
-def _rounded(number: float) -> float | None:
+def rounded(number: float) -> float | None:
     return round(number, DIGITS) if math.isfinite(number) else None
 
 
@@ -172,6 +213,20 @@ def _costs(record: Record) -> list[float | None]:
     if timing is None:
         return [None] * 4
     return [timing.relative, timing.passes, timing.seconds, timing.peak_memory_mb]
+
+
+def _typical(sets: Sequence[Distilled]) -> Distilled:
+    """What the distilled sets of a recipe have in common, and medians of what they have not."""
+    counted = ("images", "duplicates", "bytes")
+    medians = {key: int(np.median([getattr(one, key) for one in sets])) for key in counted}
+    seconds = float(np.median([one.evaluation_seconds for one in sets]))
+    return structs.replace(sets[0], **medians, evaluation_seconds=round(seconds, DIGITS))
+
+
+def _contrast(first: str, second: str, gaps: Floats) -> Contrast:
+    n = int((~np.isnan(gaps)).sum())
+    error = rounded(float(np.nanstd(gaps, ddof=1)) / math.sqrt(n)) if n > 1 else None
+    return Contrast(first, second, means_of(gaps[None])[0], error)
 
 
 def _balanced_accuracies(balanced: Iterable[Record]) -> dict[tuple[str, int], float]:
@@ -192,13 +247,13 @@ def _relative(record: Record, references: dict[tuple[str, int], float]) -> float
     return relative_accuracy(accuracy, vanilla, balanced)
 
 
-def _notes(record: Record) -> list[str]:
+def notes_of(record: Record) -> list[str]:
     if record.status == "ok":
         return record.notes
     return [*record.notes, f"seed {record.seed} {record.status}: {record.reason}"]
 
 
-def _machine(record: Record) -> str:
+def machine_of(record: Record) -> str:
     environment = record.environment
     processor = environment.get("gpu") or environment.get("cpu")
     threads = environment.get("threads")
@@ -209,7 +264,7 @@ def _machine(record: Record) -> str:
 class Read:
     """A leaderboard, and the files beside its records that do not count."""
 
-    leaderboard: Leaderboard
+    leaderboard: "Leaderboard | Comparison"
     rejected: list[Rejected]
 
 
@@ -224,6 +279,11 @@ def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
     if not found:
         where = results / protocol.name
         raise LTBenchError(f"{where} holds no records; ltbench run {protocol.name} makes them")
+    if isinstance(protocol, Tabular):
+        from ltbench.comparisons import compare
+
+        return Read(compare(protocol, found), rejected)
+    assert isinstance(protocol, Recognition)
     balanced: list[Record] = []
     if protocol.scoring.balanced is not None:
         balanced, more = records_of(registry.protocol(protocol.scoring.balanced), results)
@@ -247,12 +307,18 @@ def records_of(protocol: Protocol, results: Path) -> tuple[list[Record], list[Re
             f"({other}); it is now version {protocol.version} ({protocol.hash}), and numbers of "
             "two protocols are never put together: move the old records away"
         )
-    data = sorted({record.fingerprint for record in found})
-    if len(data) > 1:
-        raise LTBenchError(
-            f"{results / protocol.name} holds records of different data ({' and '.join(data)}), "
-            "whose numbers are never put together: move those of one away"
-        )
+    data: dict[str, set[str]] = {}
+    for record in found:
+        if record.fingerprint:  # there is none where the data could not be had
+            data.setdefault(record.table, set()).add(record.fingerprint)
+    for table, known in data.items():
+        if len(known) > 1:
+            what = " ".join(filter(None, ("different data", table)))
+            raise LTBenchError(
+                f"{results / protocol.name} holds records of {what} "
+                f"({' and '.join(sorted(known))}), whose numbers are never put together: "
+                "move those of one away"
+            )
     return found, rejected
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ltbench import records
 from ltbench.errors import LTBenchError
-from ltbench.records import Record, Rejected, path_of
+from ltbench.records import Record, Rejected, place_of
 
 SAME = ("version", "hash", "fingerprint", "parameters", "plugins", "metrics", "recall")
 FINISHED = ("ok", "skipped")
@@ -39,7 +39,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
         for record in found:
             if isinstance(record, Rejected):
                 raise LTBenchError(str(record))
-            place = path_of(into, record.protocol, record.recipe, record.seed)
+            place = place_of(into, record)
             if place not in chosen or _gives_way(chosen[place], (folder, record)):
                 chosen[place] = (folder, record)
     taken = [pair for pair in chosen.values() if pair[0] != into]
@@ -74,8 +74,8 @@ def _gives_way(first: tuple[Path, Record], second: tuple[Path, Record]) -> bool:
 
 
 def _copy(folder: Path, record: Record, into: Path) -> None:
-    source = path_of(folder, record.protocol, record.recipe, record.seed)
-    target = path_of(into, record.protocol, record.recipe, record.seed)
+    source = place_of(folder, record)
+    target = place_of(into, record)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for suffix in (".npz", ".json"):  # the record comes last and stands for both

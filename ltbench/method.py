@@ -33,7 +33,8 @@ class Method:
 
     N is the rows of a batch, C the classes, D the width of the features. `roles` are the phases
     in which the training hooks act, `needs` what the protocol must supply, `corrects` is "prior"
-    for a method that moves decisions towards rare classes by itself. `neutral` holds the
+    for a method that moves decisions towards rare classes by itself. `models` says what its
+    `build` and `finish` act on: networks, or estimators of scikit-learn's kind. `neutral` holds the
     parameters at which the method is plain training, where it has such. `expected_failures` names
     checks of `ltbench check` that the method cannot pass, with the reason.
 
@@ -45,6 +46,7 @@ class Method:
     roles: ClassVar[tuple[str, ...]] = ("main",)
     needs: ClassVar[frozenset[str]] = frozenset()
     corrects: ClassVar[str | None] = None
+    models: ClassVar[frozenset[str]] = frozenset({"network"})
     neutral: ClassVar[dict[str, Any] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
 

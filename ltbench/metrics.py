@@ -4,7 +4,9 @@ Throughout, `labels` and `predicted` [N] are integers in 0..C-1, `probabilities`
 one in each row, and a class without test rows is left out of means over classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,3 +152,109 @@ def _mid_ranks(values: Floats) -> Floats:
     _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     return (last - (count - 1) / 2)[inverse]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Hits, predicted and actual rows [..., C] of each class; as many decisions as wanted."""
+
+    hits: Floats
+    predicted: Floats
+    actual: Floats
+
+    @property
+    def recall(self) -> Floats:
+        """The recalls of the classes that have rows, which are the same throughout."""
+        present = self.actual.reshape(-1, self.actual.shape[-1])[0] > 0
+        return self.hits[..., present] / self.actual[..., present]
+
+
+OfCounts = Callable[[Counts, int | None], Floats]
+"""A metric of counts; `positive` is the class that F1 and its like are of, None for all."""
+
+
+def counted(labels: Integers, predicted: Integers, num_classes: int) -> Counts:
+    """The counts [C] of one decision."""
+    hits = labels[labels == predicted]
+    rows = (np.bincount(what, minlength=num_classes) for what in (hits, predicted, labels))
+    return Counts(*(count.astype(np.float64) for count in rows))
+
+
+def f_score(counts: Counts, positive: int | None, beta: float = 1.0) -> Floats:
+    """F-beta of the positive class, or its mean over classes."""
+    both = counts.predicted + beta**2 * counts.actual
+    score: Floats = (1 + beta**2) * counts.hits / np.maximum(both, 1)
+    return score[..., positive] if positive is not None else score.mean(axis=-1)
+
+
+def matthews(counts: Counts, positive: int | None) -> Floats:
+    """Matthews' correlation coefficient, for any number of classes (Gorodkin, 2004)."""
+    rows = counts.actual.sum(axis=-1)
+    together = (counts.predicted * counts.actual).sum(axis=-1)
+    covariance = counts.hits.sum(axis=-1) * rows - together
+    of_predicted = rows**2 - (counts.predicted**2).sum(axis=-1)
+    spread = of_predicted * (rows**2 - (counts.actual**2).sum(axis=-1))
+    return np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1)), 0.0)
+
+
+OF_COUNTS: dict[str, OfCounts] = {
+    "f1": f_score,
+    "f2": partial(f_score, beta=2.0),
+    "g_mean": lambda counts, _: counts.recall.prod(axis=-1) ** (1 / counts.recall.shape[-1]),
+    "balanced_accuracy": lambda counts, _: counts.recall.mean(axis=-1),
+    "matthews": matthews,
+}
+
+
+def average_precision(labels: Integers, probabilities: Floats, positive: int | None) -> float:
+    """The area under the steps of precision over recall, of one class or their mean."""
+    from sklearn.metrics import average_precision_score
+
+    present = np.unique(labels).tolist() if positive is None else [positive]
+    areas = [average_precision_score(labels == c, probabilities[:, c]) for c in present]
+    return float(np.mean(areas))
+
+
+def tabular_scored(
+    labels: Integers,
+    predicted: Integers,
+    tuned: Integers,
+    probabilities: Floats,
+    positive: int | None,
+) -> dict[str, float | None]:
+    """Every metric of one fold of a table by name.
+
+    `tuned` are the labels decided at thresholds that were set for F1. `positive` is the rare class
+    of two, which F1 and its like are of; without it they are means over classes. The Brier score
+    is half the squared distance to the truth, so that of two classes it is the usual one.
+    """
+    num_classes = probabilities.shape[1]
+    counts = counted(labels, predicted, num_classes)
+    truth = probabilities[np.arange(len(labels)), labels]
+    confidence = probabilities[np.arange(len(labels)), predicted]
+    distance = (probabilities**2).sum(axis=1) - 2 * truth + 1
+    return {
+        **{name: float(value(counts, positive)) for name, value in OF_COUNTS.items()},
+        "f1_tuned": float(f_score(counted(labels, tuned, num_classes), positive)),
+        "average_precision": average_precision(labels, probabilities, positive),
+        "auc": macro_auc(labels, probabilities),
+        "brier": float(distance.mean() / 2),
+        "log_loss": float(-np.log(np.clip(truth, SMALLEST, 1)).mean()),
+        "expected_calibration_error": expected_calibration_error(labels, predicted, confidence),
+    }
+
+
+TABULAR_NAMES = (
+    "f1",
+    "f1_tuned",
+    "g_mean",
+    "average_precision",
+    "brier",
+    "balanced_accuracy",
+    "matthews",
+    "f2",
+    "auc",
+    "log_loss",
+    "expected_calibration_error",
+)
+SMALLEST = 1e-15  # of a probability whose logarithm is taken

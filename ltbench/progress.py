@@ -46,7 +46,7 @@ def _live(events: Iterable[Event], total: int) -> Iterator[Event]:
             if event.began is not None:
                 hand.append(str(event.began))
             if event.ended is not None:
-                hand.remove(f"{event.ended.recipe} seed {event.ended.seed}")
+                hand.remove(str(event.ended))
                 bar.advance(task)
                 if event.ended.status != "ok":
                     bar.console.print(escape(told(event.ended)))
@@ -56,9 +56,17 @@ def _live(events: Iterable[Event], total: int) -> Iterator[Event]:
 
 def told(record: Record) -> str:
     """What became of a cell, in one line."""
-    cell = f"{record.recipe} seed {record.seed}"
+    if record.status != "ok":
+        return f"{record} {record.status}: {record.reason}"
     if record.timing is None:
-        return f"{cell} {record.status}: {record.reason}"
+        return f"{record}: {_of_parts(record)}"
     score = record.metrics.get("balanced_accuracy")
     accuracy = f"balanced accuracy {100 * score:.1f}" if score is not None else "done"
-    return f"{cell}: {accuracy}, {record.timing.seconds:.2f} s ({record.timing.relative:.2f}x)"
+    return f"{record}: {accuracy}, {record.timing.seconds:.2f} s ({record.timing.relative:.2f}x)"
+
+
+def _of_parts(record: Record) -> str:
+    scored = {name: p.metrics["f1"] for name, p in record.parts.items() if p.timing is not None}
+    told = ", ".join(f"{name} {100 * (f1 or 0):.1f}" for name, f1 in scored.items())
+    seconds = sum(p.timing.seconds for p in record.parts.values() if p.timing is not None)
+    return f"F1 {told}, {seconds:.2f} s"

@@ -37,6 +37,31 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     peak_memory_mb: float
 
 
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one learner yielded in a cell; costs and rows are those of all its folds."""
+
+    status: Status
+    reason: str = ""
+    notes: list[str] = []
+    metrics: Scores = {}
+    timing: Timing | None = None
+
+
+class Distilled(Struct, frozen=True, forbid_unknown_fields=True):
+    """The set that a cell distilled: its images, those that another repeats, and its bytes.
+
+    `control` tells that the set stands outside the budget. `evaluation_seconds` is what training
+    and scoring the networks on it took, `networks` how many they were.
+    """
+
+    images: int
+    duplicates: int
+    bytes: int
+    control: bool
+    networks: int
+    evaluation_seconds: float
+
+
 class Origin(Struct, frozen=True, forbid_unknown_fields=True):
     """The code of one method: its package, version, and a hash of its source file."""
 
@@ -45,9 +70,14 @@ class Origin(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
+def cell_name(recipe: str, seed: int, table: str = "") -> str:
+    return f"{recipe} on {table} seed {seed}" if table else f"{recipe} seed {seed}"
+
+
 class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one cell yielded and where that came from.
 
+    `table` and, by learner, `parts` are of the track tabular, `distilled` is of distillation.
     `digest` covers all other fields; a record whose digest does not fit was changed by hand.
     """
 
@@ -70,13 +100,24 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timing: Timing | None = None
     predictions: str = ""
     digest: str = ""
+    table: str = ""
+    parts: dict[str, Part] = {}
+    distilled: Distilled | None = None
+
+    def __str__(self) -> str:
+        return cell_name(self.recipe, self.seed, self.table)
 
     def sealed(self) -> "Record":
         return structs.replace(self, digest=self.computed_digest())
 
     def computed_digest(self) -> str:
-        content = msgspec.json.encode(structs.replace(self, digest=""), order="sorted")
-        return hashlib.sha256(content).hexdigest()[:16]
+        content = msgspec.to_builtins(structs.replace(self, digest=""))
+        if not self.table:  # records are older than tables
+            del content["table"], content["parts"]
+        if self.distilled is None:
+            del content["distilled"]
+        encoded = msgspec.json.encode(content, order="sorted")
+        return hashlib.sha256(encoded).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -98,8 +139,17 @@ def folder_of(recipe: str) -> str:
     return f"{name[:180]}~{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
-def path_of(results: Path, protocol: str, recipe: str, seed: int) -> Path:
-    return results / protocol / "records" / folder_of(recipe) / f"seed-{seed}.json"
+def path_of(results: Path, protocol: str, recipe: str, seed: int, table: str = "") -> Path:
+    return results / protocol / "records" / folder_of(recipe) / f"{file_of(seed, table)}.json"
+
+
+def file_of(seed: int, table: str = "") -> str:
+    """The name of a record's file in the folder of its recipe, without an ending."""
+    return f"{table}-seed-{seed}" if table else f"seed-{seed}"
+
+
+def place_of(results: Path, record: Record) -> Path:
+    return path_of(results, record.protocol, record.recipe, record.seed, record.table)
 
 
 def write(results: Path, record: Record, predictions: dict[str, NDArray[Any]] | None) -> Record:
@@ -110,7 +160,7 @@ def write(results: Path, record: Record, predictions: dict[str, NDArray[Any]] | 
     Raises:
         LTBenchError: the folder cannot be written.
     """
-    path = path_of(results, record.protocol, record.recipe, record.seed)
+    path = place_of(results, record)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         packed = path.with_suffix(".npz")
@@ -185,9 +235,9 @@ def read(path: Path) -> Record | Rejected:
         return Rejected(path, "it is truncated or not JSON")
     if record.digest != record.computed_digest():
         return Rejected(path, "its digest does not fit; it was changed by hand")
-    place = (folder_of(record.recipe), f"seed-{record.seed}.json")
+    place = (folder_of(record.recipe), f"{file_of(record.seed, record.table)}.json")
     if (path.parent.name, path.name) != place:
-        return Rejected(path, f"it is a record of {record.recipe}, seed {record.seed}")
+        return Rejected(path, f"it is a record of {record}")
     return record
 
 
@@ -211,7 +261,7 @@ def predictions_of(results: Path, record: Record) -> dict[str, NDArray[Any]]:
     Raises:
         LTBenchError: the file is missing or is not the one that the record was written with.
     """
-    path = path_of(results, record.protocol, record.recipe, record.seed).with_suffix(".npz")
+    path = place_of(results, record).with_suffix(".npz")
     if not path.exists() or _hash_of(path) != record.predictions:
         raise LTBenchError(f"{path} is missing or not the file that its record was written with")
     with np.load(path, allow_pickle=False) as arrays:

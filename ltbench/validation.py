@@ -3,8 +3,10 @@
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -14,8 +16,8 @@ from ltbench.errors import LTBenchError, UnknownName, nearest
 T = TypeVar("T", bound=Struct)
 
 
-def convert(owner: str, content: Any, kind: type[T]) -> T:
-    """What `content` states as a `kind`; `owner` is named in refusals.
+def convert(owner: str, content: Any, *kinds: type[T]) -> T:
+    """What `content` states as one of `kinds`; `owner` is named in refusals.
 
     Raises:
         LTBenchError: an unknown or missing key, a wrong type, a value out of range or not finite.
@@ -24,9 +26,10 @@ def convert(owner: str, content: Any, kind: type[T]) -> T:
         if not math.isfinite(number):
             raise LTBenchError(f"{owner}: expected a finite number, got {number} - at {place[1:]}")
     try:
-        return msgspec.convert(content, kind)
+        converted: T = msgspec.convert(content, reduce(or_, kinds))
+        return converted
     except msgspec.ValidationError as error:
-        raise LTBenchError(f"{owner}: {_explained(error, kind)}") from None
+        raise LTBenchError(f"{owner}: {_explained(error, kinds)}") from None
 
 
 def _numbers(content: Any, place: str) -> Iterator[tuple[str, float]]:
@@ -40,11 +43,11 @@ def _numbers(content: Any, place: str) -> Iterator[tuple[str, float]]:
             yield from _numbers(value, f"{place}.{key}")
 
 
-def _explained(error: Exception, kind: type[Struct]) -> str:
+def _explained(error: Exception, kinds: Sequence[type[Struct]]) -> str:
     """A refusal with dotted places and, for an unknown key, the nearest one."""
     text = str(error).replace("`", "").replace("$.", "").replace(" - at $", "")
     if unknown := re.match(r"Object contains unknown field (\S+)", text):
-        near = nearest(unknown[1], _keys(kind))
+        near = nearest(unknown[1], set().union(*map(_keys, kinds)))
         text = f"unknown key {unknown[1]!r}" + text[unknown.end() :]
         text += f"; did you mean {near}?" if near else ""
     text = re.sub(r"^Object missing required field (\S+)", r"key \1 is missing", text)
@@ -52,7 +55,8 @@ def _explained(error: Exception, kind: type[Struct]) -> str:
 
 
 def _keys(kind: type[Struct]) -> set[str]:
-    inner = [t for t in get_type_hints(kind).values() if isinstance(t, type)]
+    hints = get_type_hints(kind).values()
+    inner = [t for hint in hints for t in (hint, *get_args(hint)) if isinstance(t, type)]
     inner = [t for t in inner if issubclass(t, Struct)]
     return set(kind.__struct_fields__).union(*map(_keys, inner))
 

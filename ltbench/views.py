@@ -1,11 +1,14 @@
 """Views: raw rows as the network takes them, plain or augmented, a batch at once."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ltbench import siamese
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Views:
 
     Bytes are divided by 255; then `mean` and `std`, one a channel, standardise. An augmented view
     is cut at random out of the image with `padding` black pixels around it, or is a part of it
-    scaled up where `resize` says so, and is turned over with probability one half for `flip`.
+    scaled up where `resize` says so, and is turned over with probability one half for `flip`. With
+    a `strategy` it is instead one of that many operations on the image, with strengths of its own.
     """
 
     mean: tuple[float, ...] = ()
@@ -23,11 +27,11 @@ class Views:
     flip: bool = False
     resize: bool = False
     channels_last: bool = False
+    strategy: tuple[str, ...] = ()
 
     def plain(self, inputs: Tensor) -> Tensor:
         """The view that predictions are made from."""
-        if inputs.dtype == torch.uint8:
-            inputs = inputs.float() / 255
+        inputs = self.pixels(inputs)
         if self.mean:
             shape = (1, -1, *[1] * (inputs.dim() - 2))
             mean = inputs.new_tensor(self.mean).reshape(shape)
@@ -38,11 +42,36 @@ class Views:
 
     def augmented(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """A view to train on, drawn afresh for each row."""
-        if self.resize:
+        if self.strategy:
+            inputs = siamese.drawn(self.strategy, len(inputs), rng)(self.pixels(inputs))
+        elif self.resize:
             inputs = resized(inputs, rng)
         elif self.padding or self.flip:
             inputs = shifted(inputs, self.padding, self.flip, rng)
         return self.plain(inputs)
+
+    def alike(self, rng: torch.Generator) -> Callable[[Tensor], Tensor]:
+        """One view to train on, the same for all rows that it is then given.
+
+        It lets gradients through. Parts scaled up are left whole.
+        """
+        strategy = self.strategy or ("flip",) * self.flip
+        steps = [siamese.drawn(strategy, 1, rng)] if strategy else []
+        if self.padding:
+            chance = torch.rand(siamese.CHANCES, 1, 1, 1, 1, generator=rng, device=rng.device)
+            steps.append(lambda x: siamese.moved(x, chance.to(x.dtype), self.padding))
+
+        def view(inputs: Tensor) -> Tensor:
+            inputs = self.pixels(inputs)
+            for step in steps:
+                inputs = step(inputs)
+            return self.plain(inputs)
+
+        return view
+
+    def pixels(self, inputs: Tensor) -> Tensor:
+        """Stored inputs as numbers; bytes become shares of 255."""
+        return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
 
 
 def resized(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -218,11 +218,12 @@ def test_a_network_that_does_not_exist_is_refused_before_any_work(go, tiny, resu
 
 def test_an_estimate_uses_earlier_cells(tiny, results, go):
     planned = plan(installed(), tiny, ["erm"], 2, results)
-    assert 0 < estimate(planned, 1) < 60
+    plain = estimate(planned, 1)
+    assert 0 < plain < 60
     slow = go("erm", seeds=1)[0][0]
-    timing = structs.replace(slow.timing, seconds=1000.0)
+    timing = structs.replace(slow.timing, relative=1000.0)
     write(results, structs.replace(slow, timing=timing), None)
-    assert 1000 < estimate(plan(installed(), tiny, ["erm"], 2, results), 1) < 1100
+    assert estimate(plan(installed(), tiny, ["erm"], 2, results), 1) > 100 * plain
 
 
 def test_a_protocol_of_a_plugin_runs_on_its_data(install, tmp_path, tiny, results):
@@ -256,5 +257,5 @@ def test_a_protocol_of_a_plugin_runs_on_its_data(install, tmp_path, tiny, result
     fingerprint = Registry().dataset("clouds")().fingerprint
     protocol.write_text(text.replace("FINGERPRINT", fingerprint))
     planned = plan(Registry(), "theirs", ["erm"], 1, results)
-    assert planned.dataset.classes == ("a", "b", "c")
+    assert planned.sources[""].classes == ("a", "b", "c")
     assert isinstance(Registry().protocol("theirs"), type(planned.protocol))

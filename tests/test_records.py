@@ -97,7 +97,7 @@ def test_a_record_in_another_place_is_rejected(tmp_path):
     path = path_of(tmp_path, "tiny", RECORD.recipe, 3)
     other = path.with_name("seed-4.json")
     path.rename(other)
-    assert "it is a record of sam(rho=0.8), seed 3" in str(read(other))
+    assert "it is a record of sam(rho=0.8) seed 3" in str(read(other))
     other.rename(path)
     (tmp_path / "tiny").rename(tmp_path / "huge")
     (rejected,) = read_all(tmp_path, "huge")

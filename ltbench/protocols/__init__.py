@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ltbench.distilling import Distilling
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.imbalance import class_counts
-from ltbench.metrics import NAMES
+from ltbench.metrics import NAMES, TABULAR_NAMES
 from ltbench.validation import convert
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -99,7 +100,9 @@ class Budget(Table, frozen=True):
     The learning rate rises over the `warmup`, a share of the training, in a line. Then it falls
     along a cosine, or is `lr` times the next of `factors` from each of `milestones`, also shares,
     on. `crop-flip` moves an image by up to 4 pixels and may turn it over,
-    `resized-crop` scales up a part of it.
+    `resized-crop` scales up a part of it, `shift` moves it by up to one pixel, and `siamese` is one
+    of the operations of differentiable siamese augmentation, `siamese-upright` one of those that
+    do not mirror.
     """
 
     epochs: AtLeastOne
@@ -110,7 +113,9 @@ class Budget(Table, frozen=True):
     weight_decay: NonNegative
     warmup: Share
     decay: Literal["cosine", "steps"]
-    augmentation: Literal["none", "crop-flip", "resized-crop"]
+    augmentation: Literal[
+        "none", "crop-flip", "resized-crop", "shift", "siamese", "siamese-upright"
+    ]
     milestones: tuple[Share, ...] = ()
     factors: tuple[Positive, ...] = ()
 
@@ -150,33 +155,118 @@ class Compute(Table, frozen=True):
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
 
 
-class Protocol(Table, frozen=True):
-    """A fixed problem; two with one hash give the same numbers."""
+class Protocol(Table, frozen=True, tag_field="track"):
+    """A fixed problem; two with one hash give the same numbers. Each track has a kind of its own.
+
+    `recipes` are run where none are asked for, `seeds` are how many of each.
+    """
 
     name: Name
     version: AtLeastOne
-    track: Literal["recognition"]
     description: str
     recipes: Annotated[list[str], Meta(min_length=1)]
     seeds: AtLeastOne
-    data: Data
-    imbalance: Imbalance
-    network: dict[str, Any]
-    budget: Budget
-    scoring: Scoring
     compute: Compute
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.network.get("name"), str):
-            raise ValueError("key name is missing - at network")
+    @property
+    def track(self) -> str:
+        return str(self.__struct_config__.tag)
 
     @property
     def hash(self) -> str:
         """A hash of everything that decides a number: all keys but the ones that only tell."""
         content = msgspec.to_builtins(self)
-        for key in ("description", "recipes"):
-            del content[key]
+        for key in ("description", "recipes", "contrasts"):
+            content.pop(key, None)
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
+
+class Recognition(Protocol, frozen=True, tag="recognition"):
+    """A network is trained from scratch on an imbalanced set."""
+
+    data: Data
+    imbalance: Imbalance
+    network: dict[str, Any]
+    budget: Budget
+    scoring: Scoring
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network.get("name"), str):
+            raise ValueError("key name is missing - at network")
+
+
+class Distillation(Recognition, frozen=True, tag="distillation"):
+    """An imbalanced set is distilled into a few rows a class, on which networks are trained.
+
+    On each distilled set `networks` fresh networks are trained for `steps` updates, or for the
+    epochs of the budget if those are more; `contrasts` are pairs of recipes to tell apart.
+    """
+
+    distilling: Distilling
+    networks: AtLeastOne
+    steps: AtLeastOne
+    contrasts: tuple[tuple[str, str], ...] = ()
+
+
+class TableData(Table, frozen=True):
+    """One table: its source and fingerprint, and how a classification is made of it.
+
+    `source` names a table that scikit-learn ships ("scikit-learn/wine") or a file of the data
+    folder ("tabular/glass"), which is fetched from OpenML by the number `openml` if it is missing.
+    `target` is its column of classes. `missing` is what stands for a missing value. `positive` are
+    the classes that become one, against all others; without it each is a class. `edges` cut a
+    target of numbers into ordered classes; `ordered` says that the classes, in the order of their
+    names, are. `factor` is the imbalance to which rows are dropped, along an exponential profile;
+    `rows` at most are kept, of each class its share. Both drop the same rows for every seed.
+    """
+
+    source: str
+    fingerprint: str
+    openml: AtLeastOne | None = None
+    target: str = "target"
+    missing: str | None = None
+    positive: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    ordered: bool = False
+    factor: Annotated[float, Meta(ge=1)] | None = None
+    rows: AtLeastOne | None = None
+
+    def __post_init__(self) -> None:
+        if self.positive and (self.edges or self.ordered):
+            raise ValueError("positive makes two classes; edges and ordered are for more")
+        if list(self.edges) != sorted(set(self.edges)):
+            raise ValueError(f"edges {list(self.edges)} must rise")
+
+
+class TabularScoring(Table, frozen=True):
+    """What ranks, and the rows of held-out scores that thresholds are set on.
+
+    `ranking` is a metric, or a rule: "f1-then-g-mean" orders by F1 and breaks its ties, which are
+    differences within one standard error, by G-mean. `folds` are the parts of the training rows
+    each of which is scored by a model of the others.
+    """
+
+    ranking: str = "f1-then-g-mean"
+    folds: Annotated[int, Meta(ge=2)] = 5
+
+    def __post_init__(self) -> None:
+        known = ("f1-then-g-mean", *TABULAR_NAMES)
+        if self.ranking not in known:
+            raise ValueError(f"unknown ranking {self.ranking!r}; known: {', '.join(known)}")
+
+
+class Tabular(Protocol, frozen=True, tag="tabular"):
+    """Learners are fitted to tables, in two stratified folds a seed.
+
+    `learners` holds the parameters of each base learner by its name.
+    """
+
+    tables: Annotated[dict[Name, TableData], Meta(min_length=1)]
+    learners: Annotated[dict[str, dict[str, Any]], Meta(min_length=1)]
+    scoring: TabularScoring = TabularScoring()
+
+
+KINDS = (Recognition, Distillation, Tabular)
 
 
 def built_in() -> dict[str, Traversable]:
@@ -191,7 +281,7 @@ def load(file: Traversable | Path) -> Protocol:
     Raises:
         LTBenchError: it cannot be read, has an unknown key, a wrong type or a value out of range.
     """
-    return convert(f"protocol {file}", _content(file, ()), Protocol)
+    return convert(f"protocol {file}", _content(file, ()), *KINDS)
 
 
 def _content(file: Traversable | Path, above: tuple[str, ...]) -> dict[str, Any]:

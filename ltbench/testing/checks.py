@@ -19,8 +19,19 @@ from ltbench.engine import State
 from ltbench.errors import Diverged, LTBenchError
 from ltbench.method import Method
 from ltbench.recipes import Recipe
+from ltbench.testing.estimators import on_estimators, run_marked
 from ltbench.testing.probes import as_recipe, probe_loss, probe_run, probe_scores
-from ltbench.testing.task import BATCH, SHAPE, Spy, Trained, counts_for, marked, rows_of, trained
+from ltbench.testing.task import (
+    BATCH,
+    MARK,
+    SHAPE,
+    Spy,
+    Trained,
+    counts_for,
+    marked,
+    rows_of,
+    trained,
+)
 from ltbench.tracks import recognition
 
 Status = Literal["passed", "failed", "expected", "not applicable"]
@@ -74,7 +85,7 @@ class Report:
 def check_method(recipe: str | Method) -> Report:
     """Every check on one method or recipe: on the CPU, offline, in seconds."""
     method = as_recipe(recipe)
-    unmet = method.all_needs - {"two_classes", "test_inputs"}
+    unmet = method.all_needs - {"two_classes", "test_inputs", "ordered"}
     if unmet:
         text = f"it needs {', '.join(sorted(unmet))}, which the checks cannot supply"
         return Report(method.text, [Finding(name, "not applicable", text) for name in CHECKS])
@@ -111,6 +122,11 @@ def _train(method: Recipe, **options: Any) -> Trained:
     return trained(copy.deepcopy(method), counts_for(method), **options)
 
 
+def _refuse_estimators(method: Recipe) -> None:
+    if on_estimators(method):
+        raise NotApplicable("it builds estimators, which are not trained in steps")
+
+
 def _plan(method: Recipe) -> list[Phase]:
     run = probe_run(method, counts_for(method), torch.float32)
     return method.phases([Phase("main", 3, 0.05, 1e-3)], run)
@@ -140,7 +156,7 @@ def neutral_is_plain(method: Recipe) -> None:
 
 def same_seed_same_bits(method: Recipe) -> None:
     first, second = _train(method), _train(method)
-    differing = _same(first.model.state_dict(), second.model.state_dict())
+    differing = _same(first.state, second.state)
     expect(
         not differing,
         f"expected one seed to give one network, but {', '.join(differing)} differ; "
@@ -232,7 +248,8 @@ def rare_classes_are_handled(method: Recipe) -> None:
 
 
 def any_number_of_classes(method: Recipe) -> None:
-    for counts in ((20, 10), tuple(range(101, 1, -1))):
+    many = tuple(max(2, rows // 4) for rows in range(101, 1, -1))
+    for counts in ((20, 10), many):
         if "two_classes" in method.all_needs and len(counts) > 2:
             continue
         scores = trained(copy.deepcopy(method), counts).scores
@@ -243,9 +260,13 @@ def any_number_of_classes(method: Recipe) -> None:
 
 
 def held_out_rows_stay_out(method: Recipe) -> None:
-    protocol, dataset = marked(min(3, len(counts_for(method))))
+    classes = min(3, len(counts_for(method)))
     spy = Spy()
-    recognition.run(protocol, Recipe(*method.methods, spy), 0, dataset, torch.device("cpu"))
+    if on_estimators(method):
+        run_marked(Recipe(*method.methods, spy), rows_of([20] * classes), MARK)
+    else:
+        protocol, dataset = marked(classes)
+        recognition.run(protocol, Recipe(*method.methods, spy), 0, dataset, torch.device("cpu"))
     expect(
         spy.called and not spy.seen,
         f"expected training rows alone, but held-out ones reached {', '.join(sorted(spy.seen))}",
@@ -268,6 +289,7 @@ def it_pickles(method: Recipe) -> None:
 
 
 def it_resumes(method: Recipe) -> None:
+    _refuse_estimators(method)
     states: list[bytes] = []
     whole = _train(method, checkpoint=lambda state: states.append(_bytes(state)))
     for state in (states[0], states[len(states) // 2], states[-1]):
@@ -295,6 +317,7 @@ def _bytes(state: State) -> bytes:
 
 
 def frozen_parts_stay(method: Recipe) -> None:
+    _refuse_estimators(method)
     plan = _plan(method)
     if not any(phase.learn for phase in plan):
         raise NotApplicable("no phase freezes a part of the network")
@@ -316,6 +339,7 @@ def frozen_parts_stay(method: Recipe) -> None:
 
 
 def statistics_move_once_a_step(method: Recipe) -> None:
+    _refuse_estimators(method)
     plan = _plan(method)
     moving = sum(phase.epochs for phase in plan if not (phase.frozen_bn or phase.on_features))
     steps = moving * math.ceil(sum(counts_for(method)) / BATCH)

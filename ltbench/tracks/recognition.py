@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,16 +13,22 @@ from torch import Tensor
 
 from ltbench import metrics, models
 from ltbench.context import Phase, Rows, Run
-from ltbench.datasets import Dataset
+from ltbench.datasets import Dataset, built_in
 from ltbench.engine import generator, portions, predict, seeded, train
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.imbalance import shuffled_classes, with_label_noise
 from ltbench.method import Method
-from ltbench.protocols import Protocol
+from ltbench.protocols import Recognition
 from ltbench.recipes import Recipe
+from ltbench.records import Timing
+from ltbench.siamese import STRATEGIES
 from ltbench.timing import Clock
 from ltbench.views import Views
 
+if TYPE_CHECKING:
+    from ltbench.registry import Registry
+
+FLOOR = ()
 SUPPLIES = frozenset({"test_inputs"})
 WARM_UP_STEPS = 10
 REFERENCE_SHARE = 0.05  # of the budget's steps, timed once before training and once after
@@ -67,9 +74,64 @@ class Outcome:
     passes: float
     peak_memory_mb: float
 
+    def fields(self) -> dict[str, Any]:
+        """What goes into the record."""
+        timing = Timing(
+            seconds=round(self.seconds, 6),
+            work=round(self.work, 6),
+            reference_work=round(self.reference_work, 6),
+            relative=round(self.work / self.reference_work, 4),
+            passes=round(self.passes, 4),
+            peak_memory_mb=round(self.peak_memory_mb, 3),
+        )
+        told = ("metrics", "transductive", "recall", "class_counts", "notes")
+        return {"timing": timing, **{name: getattr(self, name) for name in told}}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Predictions in the smallest types that hold them."""
+        integer = np.min_scalar_type(len(self.class_counts) - 1)
+        return {
+            "labels": self.predictions.labels.astype(integer),
+            "predicted": self.predictions.predicted.astype(integer),
+            "confidence": self.predictions.confidence,
+        }
+
+
+def load(registry: "Registry", protocol: Recognition) -> dict[str, Dataset]:
+    """The protocol's one data set.
+
+    Raises:
+        LTBenchError: it cannot be had.
+    """
+    source, size = protocol.data.source, protocol.data.size
+    read = registry.dataset(source)
+    if size is not None and source in built_in():
+        raise LTBenchError(f"{source} is read at its own size; size is for files")
+    dataset = read() if size is None else read(size)
+    return {"": dataset.of_classes(protocol.data.classes) if protocol.data.classes else dataset}
+
+
+def plan(protocol: Recognition, sources: dict[str, Dataset], device: torch.device) -> None:
+    """Makes sure that cells can begin.
+
+    Raises:
+        LTBenchError: the protocol does not fit its data.
+    """
+    begin(protocol, split(protocol, sources[""], 0), 0, device)
+
+
+def seconds(protocol: Recognition, dataset: Dataset, device: torch.device) -> float:
+    """About what a cell of plain training takes here, measured for a moment."""
+    parts = split(protocol, dataset, 0)
+    time_plain(protocol, parts, 0, device, WARM_UP_STEPS)
+    work = time_plain(protocol, parts, 0, device)
+    if device.type == "cpu":
+        work /= protocol.compute.threads  # it is that of all threads
+    return work * (1 + 2 * REFERENCE_SHARE)
+
 
 def run(
-    protocol: Protocol, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+    protocol: Recognition, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
 ) -> Outcome:
     """Trains `recipe` with one seed and scores its last epoch on the test split.
 
@@ -115,7 +177,15 @@ def run(
     )
 
 
-def refuse_unmet(protocol: Protocol, recipe: Recipe, num_classes: int) -> None:
+def refuse_unmet(protocol: Recognition, recipe: Recipe, num_classes: int) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: a need is not met, or a method acts on another kind of model.
+    """
+    for method in recipe.methods:
+        if "network" not in method.models:
+            raise Unmet(f"{method.name} acts on estimators; {protocol.name} trains a network")
     supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
     for need in sorted(recipe.all_needs - supplied):
         who = next(method.name for method in recipe.methods if need in method.needs)
@@ -124,7 +194,7 @@ def refuse_unmet(protocol: Protocol, recipe: Recipe, num_classes: int) -> None:
         )
 
 
-def split(protocol: Protocol, dataset: Dataset, seed: int) -> Parts:
+def split(protocol: Recognition, dataset: Dataset, seed: int) -> Parts:
     """Cuts the data into its parts: test rows, training rows, and validation rows out of those.
 
     Raises:
@@ -180,7 +250,7 @@ def _take(rows: Rows, classes: list[NDArray[np.int64]]) -> Rows:
     return rows[torch.from_numpy(np.concatenate(classes))]
 
 
-def begin(protocol: Protocol, parts: Parts, seed: int, device: torch.device) -> Run:
+def begin(protocol: Recognition, parts: Parts, seed: int, device: torch.device) -> Run:
     """A run at its start: with the facts of the training rows and a fresh network."""
     budget = protocol.budget
     labels = parts.train.labels.to(device)
@@ -205,10 +275,11 @@ def begin(protocol: Protocol, parts: Parts, seed: int, device: torch.device) -> 
         views=Views(
             mean=protocol.data.mean,
             std=protocol.data.std,
-            padding=4 if budget.augmentation == "crop-flip" else 0,
+            padding={"crop-flip": 4, "shift": 1}.get(budget.augmentation, 0),
             flip=budget.augmentation == "crop-flip",
             resize=budget.augmentation == "resized-crop",
             channels_last=protocol.compute.memory_format == "channels_last",
+            strategy=STRATEGIES.get(budget.augmentation, ()),
         ),
         precision=getattr(torch, protocol.compute.precision),
     )
@@ -224,7 +295,7 @@ def begin(protocol: Protocol, parts: Parts, seed: int, device: torch.device) -> 
 
 
 def time_plain(
-    protocol: Protocol, parts: Parts, seed: int, device: torch.device, steps: int | None = None
+    protocol: Recognition, parts: Parts, seed: int, device: torch.device, steps: int | None = None
 ) -> float:
     """The work of plain training for the whole budget, told from a stretch of `steps`."""
     batch_size, budget = protocol.budget.batch_size, protocol.budget.epochs
@@ -245,7 +316,7 @@ def time_plain(
 
 
 def score(
-    protocol: Protocol, parts: Parts, labels: Tensor, scores: Tensor, predicted: Tensor
+    protocol: Recognition, parts: Parts, labels: Tensor, scores: Tensor, predicted: Tensor
 ) -> tuple[Scores, Predictions]:
     """Every metric of a cell, and its predictions."""
     y, decided = labels.cpu().numpy(), predicted.cpu().numpy()

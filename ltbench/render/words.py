@@ -1,0 +1,39 @@
+"""What all tables share: cells, legends and how numbers are written."""
+
+from collections.abc import Sequence
+from textwrap import wrap
+
+from tabulate import tabulate
+
+from ltbench.leaderboards import Mean
+
+DASH = "–"
+
+
+def table_of(headers: list[str], rows: list[list[str]]) -> str:
+    align = ["left" if header in ("recipe", "table") else "right" for header in headers]
+    text: str = tabulate(rows, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
+    return text
+
+
+def legend(*parts: str) -> str:
+    return "\n".join(wrap("; ".join(parts) + ".", width=100, break_long_words=False))
+
+
+def recipe_cell(recipe: str, notes: Sequence[str]) -> str:
+    """The recipe; a star says that a note on it stands below."""
+    escaped = recipe.replace("|", "\\|")
+    return f"`{escaped}`" + (" \\*" if notes else "")
+
+
+def percent(mean: Mean | None, sign: str = "", bounds: bool = True) -> str:
+    if mean is None or mean.mean is None:
+        return DASH
+    text = f"{100 * mean.mean:{sign}.1f}"
+    if bounds and mean.high is not None:
+        text += f" ± {100 * (mean.high - mean.mean):.1f}"
+    return text
+
+
+def number(value: float | None, form: str) -> str:
+    return DASH if value is None else form.format(value)

@@ -1,0 +1,307 @@
+"""Distillation: a few rows a class in place of an imbalanced set, scored by networks trained on it.
+
+A method's `resample` returns at most `ipc` rows of each class, at their native size and with hard
+labels. The track, not the method, trains fresh networks on them, with whatever else the recipe
+does in training, and scores the last epoch of each on the test split.
+"""
+
+import copy
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from msgspec import structs
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltbench import metrics
+from ltbench.context import Networks, Rows, Run
+from ltbench.datasets import Dataset
+from ltbench.engine import checked, portions, predict, stream_seed, train
+from ltbench.errors import LTBenchError, Unmet
+from ltbench.method import Method, hooks
+from ltbench.protocols import Distillation, Imbalance
+from ltbench.recipes import Recipe
+from ltbench.records import Distilled
+from ltbench.timing import Clock
+from ltbench.tracks import recognition
+from ltbench.tracks.recognition import (
+    WARM_UP_STEPS,
+    Parts,
+    begin,
+    load,
+    score,
+    split,
+    time_plain,
+)
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["FLOOR", "load", "plan", "run", "seconds"]
+
+FLOOR = ("full", "full(balanced=True)", "random")
+SUPPLIES = frozenset({"ipc", "whole"})
+POOLS = 2  # kept in a process, so that the recipes of a seed share theirs
+
+
+class Rest(Recipe):
+    """What a recipe does once its rows are distilled."""
+
+    def resample(self, train: Rows, run: Run) -> Rows:
+        return train
+
+
+class EvenDraw(Method):
+    """Plain training on draws in which every class comes equally often."""
+
+    def sampling_weights(self, labels: Tensor, run: Run) -> Tensor:
+        return 1 / run.counts[labels]
+
+
+@dataclass
+class Trained:
+    """Networks of a pool, and what training them took."""
+
+    networks: Networks
+    seconds: float
+    work: float
+    passes: int
+
+
+@dataclass
+class Pool:
+    """The networks that a method may use to distil: each as it began, and trained plainly.
+
+    They depend on the training rows and the seed alone, so recipes with one seed share them. One
+    that finds them trained already is charged for them all the same; `owed` is that.
+    """
+
+    protocol: Distillation
+    parts: Parts
+    seed: int
+    device: torch.device
+    content: str
+    owed: Trained = field(default_factory=lambda: Trained([], 0.0, 0.0, 0))
+
+    def __call__(self, balanced: bool = False) -> Networks:
+        key = f"{self.protocol.hash} {self.content} {self.seed} {self.device} {balanced}"
+        if key in _trained:
+            self.owed.seconds += _trained[key].seconds
+            self.owed.work += _trained[key].work
+        else:
+            while len(_trained) >= POOLS:
+                del _trained[next(iter(_trained))]
+            _trained[key] = self._train(EvenDraw() if balanced else Method())
+        self.owed.passes += _trained[key].passes
+        return _trained[key].networks
+
+    def _train(self, method: Method) -> Trained:
+        networks, passes, distilling = [], 0, self.protocol.distilling
+        rows = self.parts.train.to(self.device)
+        with Clock(self.device) as clock:
+            for k in range(distilling.networks):
+                seed = stream_seed(self.seed, f"pool {k}")
+                run = begin(self.protocol, self.parts, seed, self.device)
+                assert run.model is not None
+                start = copy.deepcopy(run.model).eval().requires_grad_(False)
+                run.phase = replace(run.phase, epochs=distilling.epochs)
+                end = train(method, rows, run, self.protocol.budget.batch_size)
+                networks.append((start, end))
+                passes += run.passes
+        return Trained(networks, clock.seconds, clock.work, passes)
+
+
+_trained: dict[str, Trained] = {}
+
+
+@dataclass(frozen=True)
+class Outcome(recognition.Outcome):
+    """What a cell yields; its time is that of distilling, and test rows come once a network."""
+
+    distilled: Distilled
+    rows: Rows
+
+    def fields(self) -> dict[str, Any]:
+        return {**super().fields(), "distilled": self.distilled}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Predictions, and the distilled rows; those of a control are no news."""
+        if self.distilled.control:
+            return super().arrays()
+        images, labels = self.rows.inputs.cpu().numpy(), self.rows.labels.cpu().numpy()
+        smallest = np.min_scalar_type(len(self.class_counts) - 1)
+        told = {"distilled": images, "distilled_labels": labels.astype(smallest)}
+        return {**super().arrays(), **told}
+
+
+def plan(protocol: Distillation, sources: dict[str, Dataset], device: torch.device) -> None:
+    """Makes sure that cells can begin.
+
+    Raises:
+        LTBenchError: the protocol does not fit its data.
+    """
+    recognition.plan(protocol, sources, device)
+
+
+def seconds(protocol: Distillation, dataset: Dataset, device: torch.device) -> float:
+    """About what a cell takes that distils for as long as plain training lasts."""
+    rows = len(split(protocol, dataset, 0).train)
+    kept = protocol.distilling.ipc * len(dataset.classes)
+    trained = protocol.networks * kept * epochs_on(protocol, kept)
+    share = trained / (rows * protocol.budget.epochs)
+    return recognition.seconds(protocol, dataset, device) * (1 + share)
+
+
+def run(
+    protocol: Distillation, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+) -> Outcome:
+    """Distils with one seed, then trains and scores the networks.
+
+    Raises:
+        Unmet: the recipe distils nothing, or needs what the protocol does not supply.
+        Diverged: a loss or scores are not finite.
+        LTBenchError: the protocol does not fit the data, or the rows are not within the budget.
+    """
+    refuse_unmet(protocol, recipe)
+    parts = split(protocol, dataset, seed)
+    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
+    before = time_plain(protocol, parts, seed, device)
+    run = begin(protocol, parts, seed, device)
+    pool = Pool(protocol, parts, seed, device, dataset.fingerprint)
+    run.ipc, run.distilling, run.pool = protocol.distilling.ipc, protocol.distilling, pool
+    control = "whole" in recipe.all_needs
+    if control:
+        run.whole = lambda: whole(protocol, dataset, seed).to(device)
+    train_rows = parts.train.to(device)
+    with Clock(device) as clock:
+        rows = recipe.resample(train_rows, run)
+    after = time_plain(protocol, parts, seed, device)
+    rows = kept(rows, train_rows, run, None if control else protocol.distilling.ipc)
+    repeated = duplicates(rows)
+    if repeated:
+        run.note(f"{repeated} of {len(rows)} images repeat another")
+
+    with Clock(device) as evaluation:
+        test = parts.test().to(device)
+        rest, scores, predicted = Rest(*recipe.methods), [], []
+        for k in range(protocol.networks):
+            fresh = begin(protocol, parts, protocol.networks * seed + k, device)
+            fresh.phase = replace(fresh.phase, epochs=epochs_on(protocol, len(rows)))
+            model = train(copy.deepcopy(rest), rows, fresh, protocol.budget.batch_size)
+            found = predict(rest, model, test.inputs, fresh)
+            scores.append(found[0])
+            predicted.append(found[1])
+            run.notes += [note for note in fresh.notes if note not in run.notes]
+    labels = test.labels.repeat(protocol.networks)
+    scored, predictions = score(protocol, parts, labels, torch.cat(scores), torch.cat(predicted))
+    recall = metrics.recalls(predictions.labels, predictions.predicted, len(dataset.classes))
+    return Outcome(
+        metrics=scored,
+        transductive=None,
+        recall=[None if math.isnan(value) else value for value in recall.tolist()],
+        class_counts=parts.class_counts,
+        predictions=predictions,
+        notes=run.notes,
+        seconds=clock.seconds + pool.owed.seconds,
+        work=clock.work + pool.owed.work,
+        reference_work=(before + after) / 2,
+        passes=(run.passes + pool.owed.passes) / (len(parts.train) * protocol.budget.epochs),
+        peak_memory_mb=clock.peak_memory_mb,
+        distilled=Distilled(
+            images=len(rows),
+            duplicates=repeated,
+            bytes=rows.inputs.numel() * rows.inputs.element_size(),
+            control=control,
+            networks=protocol.networks,
+            evaluation_seconds=round(evaluation.seconds, 6),
+        ),
+        rows=rows,
+    )
+
+
+def refuse_unmet(protocol: Distillation, recipe: Recipe) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: no method distils or two do, a hook is never called, or a need is not met.
+    """
+    distilling = [method.name for method in recipe.methods if "ipc" in method.needs]
+    if not distilling:
+        raise Unmet(
+            f"{recipe.text} distils nothing; {protocol.name} trains on {protocol.distilling.ipc} "
+            "rows a class, so name a method that chooses or learns them first, as in "
+            f"random+{recipe.text}"
+        )
+    if len(distilling) > 1:
+        raise Unmet(f"{' and '.join(distilling)} both distil; one of them is enough")
+    for method in recipe.methods:
+        if "network" not in method.models:
+            raise Unmet(f"{method.name} acts on estimators; {protocol.name} trains networks")
+        if "adapt" in hooks(type(method)):
+            raise Unmet(f"{method.name} overrides adapt, which track distillation never calls")
+        for need in sorted(method.needs - SUPPLIES):
+            raise Unmet(
+                f"{protocol.name} supplies no {need}; {method.name} needs that, "
+                "so this cell is skipped"
+            )
+
+
+def kept(rows: Rows, train: Rows, run: Run, ipc: int | None) -> Rows:
+    """Distilled rows, if they can stand for those of `train` and are within the budget.
+
+    Raises:
+        LTBenchError: there are too many of a class, or none, or they are no images or labels.
+    """
+    labels = rows.labels
+    if labels.dtype != torch.int64 or labels.shape != (len(rows.inputs),):
+        raise LTBenchError(
+            f"distilled labels are {labels.dtype} {list(labels.shape)}; they must be hard ones, "
+            f"torch.int64 [{len(rows.inputs)}]"
+        )
+    if not ((labels >= 0) & (labels < run.num_classes)).all():
+        raise LTBenchError(f"a distilled label is not in 0..{run.num_classes - 1}")
+    counts = labels.bincount(minlength=run.num_classes)
+    if ipc is not None and (counts > ipc).any():
+        c = int(counts.argmax())
+        raise LTBenchError(
+            f"{int(counts[c])} rows of class {c} are over the budget of {ipc} a class; "
+            "run.ipc tells a method the budget"
+        )
+    pixels = rows.inputs
+    if not torch.isfinite(pixels).all():
+        raise LTBenchError("distilled images hold pixels that are not finite numbers")
+    low, high = train.inputs.min(), train.inputs.max()
+    if (pixels < low.to(pixels)).any() or (pixels > high.to(pixels)).any():
+        raise LTBenchError(
+            f"distilled images hold pixels from {pixels.min():g} to {pixels.max():g}; "
+            f"real ones are from {low:g} to {high:g}"
+        )
+    return checked(rows, train, run)
+
+
+def duplicates(rows: Rows) -> int:
+    """How many rows repeat another of their class to the bit."""
+    images = rows.inputs.flatten(1).cpu().numpy()
+    distinct = set(zip(rows.labels.tolist(), map(np.ndarray.tobytes, images), strict=True))
+    return len(rows) - len(distinct)
+
+
+def epochs_on(protocol: Distillation, rows: int) -> int:
+    """The epochs of a training on so many rows."""
+    an_epoch = len(portions(rows, protocol.budget.batch_size))
+    return max(protocol.budget.epochs, -(-protocol.steps // an_epoch))
+
+
+def whole(protocol: Distillation, dataset: Dataset, seed: int) -> Rows:
+    """As many training rows of each class as the largest has; no test row is among them.
+
+    Raises:
+        LTBenchError: a class has too few.
+    """
+    most = max(split(protocol, dataset, seed).class_counts)
+    order, draw = protocol.imbalance.class_order, protocol.imbalance.draw
+    balanced = Imbalance("exponential", order, draw, n_max=most, factor=1.0)
+    return split(structs.replace(protocol, imbalance=balanced), dataset, seed).train

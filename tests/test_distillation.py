@@ -1,0 +1,325 @@
+import json
+import math
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltbench import LTBenchError, Method, Recipe, Rows, protocol, recipe
+from ltbench.datasets import built_in
+from ltbench.engine import train
+from ltbench.errors import Unmet
+from ltbench.leaderboards import build
+from ltbench.records import predictions_of, read
+from ltbench.tracks import distillation, recognition
+
+CPU = torch.device("cpu")
+DIGITS = built_in()["digits"]()
+SHORT = """
+base = "distill-digits"
+name = "tiny-distill"
+seeds = 2
+networks = 2
+steps = 4
+recipes = ["dm"]
+
+[distilling]
+ipc = {ipc}
+iterations = 2
+networks = 1
+epochs = 1
+
+[data]
+test_per_class = 20
+
+[imbalance]
+profile = "exponential"
+n_max = 30
+factor = 10
+class_order = "seed"
+draw = "seed"
+
+[network]
+name = "convnet"
+widths = [4, 4]
+norm = "instance"
+
+[budget]
+epochs = 1
+
+[scoring]
+shot_splits = [5, 15]
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The path of a protocol that distils in milliseconds."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(SHORT.format(ipc=4))
+    return path
+
+
+@pytest.fixture
+def fixed(tiny):
+    return protocol(tiny)
+
+
+def run(fixed, method, seed=0):
+    made = recipe(method) if isinstance(method, str) else Recipe(method)
+    return distillation.run(fixed, made, seed, DIGITS, CPU)
+
+
+def test_a_cell_keeps_the_budget_and_trains_every_network_on_it(fixed, monkeypatch):
+    trained = []
+
+    def watched(method, rows, run, batch_size):
+        trained.append((rows.labels.bincount().tolist(), run.seed, run.phase.epochs))
+        return train(method, rows, run, batch_size)
+
+    monkeypatch.setattr(distillation, "train", watched)
+    outcome = run(fixed, "random", seed=1)
+    assert trained == [([4] * 10, 2, 4), ([4] * 10, 3, 4)]
+    told = outcome.fields()["distilled"]
+    assert (told.images, told.bytes, told.networks, told.control) == (40, 40 * 64 * 4, 2, False)
+    assert told.evaluation_seconds > 0
+
+
+def test_test_rows_come_once_for_each_network(fixed):
+    outcome = run(fixed, "random")
+    arrays = outcome.arrays()
+    assert np.bincount(arrays["labels"]).tolist() == [40] * 10
+    hits = arrays["labels"] == arrays["predicted"]
+    assert outcome.metrics["accuracy"] == pytest.approx(hits.mean())
+    assert outcome.metrics["accuracy"] == pytest.approx(outcome.metrics["balanced_accuracy"])
+    assert arrays["distilled"].shape == (40, 1, 8, 8)
+    assert np.bincount(arrays["distilled_labels"]).tolist() == [4] * 10
+
+
+@pytest.mark.parametrize("text", ["dm", "csdm", "ncfm"])
+def test_one_seed_gives_one_set_and_another_seed_another(fixed, text):
+    first, again, other = (run(fixed, text, seed).rows for seed in (0, 0, 1))
+    assert torch.equal(first.inputs, again.inputs)
+    assert torch.equal(first.labels, again.labels)
+    assert not torch.equal(first.inputs, other.inputs)
+    assert first.inputs.min() >= 0
+    assert first.inputs.max() <= 1
+
+
+def test_a_repeated_image_is_counted_and_said(fixed):
+    outcome = run(fixed, "random")
+    assert min(outcome.class_counts) == 3
+    assert outcome.distilled.duplicates == sum(max(0, 4 - n) for n in outcome.class_counts) == 2
+    assert "2 of 40 images repeat another" in outcome.notes
+
+
+class Returns(Method):
+    name = "returns"
+    needs = frozenset({"ipc"})
+
+    def __init__(self, make=None):
+        self.make = make
+
+    def resample(self, train, run):
+        kept = recipe("random").resample(train, run)
+        return self.make(kept, train)
+
+
+def scaled(factor):
+    return lambda kept, train: Rows(kept.inputs * factor, kept.labels)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda kept, train: train, "30 rows of class 4 are over the budget of 4 a class"),
+        (scaled(math.nan), "hold pixels that are not finite numbers"),
+        (scaled(2.0), "hold pixels from 0 to 2; real ones are from 0 to 1"),
+        (lambda kept, train: kept[kept.labels > 0], "resampling left class 0 without rows"),
+        (lambda kept, train: Rows(kept.inputs, kept.labels.float()), "must be hard ones"),
+        (lambda kept, train: Rows(kept.inputs, kept.labels + 1), "is not in 0..9"),
+        (
+            lambda kept, train: Rows(kept.inputs[..., :4], kept.labels),
+            "resampled rows are torch.float32 [1, 8, 4] each; they were torch.float32 [1, 8, 8]",
+        ),
+    ],
+)
+def test_rows_that_cannot_stand_for_the_training_set_are_refused(fixed, make, words):
+    with pytest.raises(LTBenchError) as refusal:
+        run(fixed, Returns(make), seed=0)
+    assert words.replace("class 4", f"class {_largest(fixed)}") in str(refusal.value)
+
+
+def _largest(fixed):
+    counts = recognition.split(fixed, DIGITS, 0).class_counts
+    return counts.index(max(counts))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("erm", "erm distils nothing; tiny-distill trains on 4 rows a class"),
+        ("smote+ldam", "as in random+smote+ldam"),
+        ("csdm+dm", "csdm and dm both distil; one of them is enough"),
+        ("random+sade", "sade overrides adapt, which track distillation never calls"),
+    ],
+)
+def test_a_recipe_that_does_not_distil_once_is_skipped_by_name(fixed, text, words):
+    with pytest.raises(Unmet) as refusal:
+        run(fixed, text)
+    assert words in str(refusal.value)
+
+
+def test_a_method_that_distils_is_skipped_where_nothing_is_distilled():
+    with pytest.raises(Unmet, match="digits-lt supplies no ipc; csdm needs that"):
+        recognition.run(protocol("digits-lt"), recipe("csdm"), 0, DIGITS, CPU)
+
+
+def test_the_rest_of_a_recipe_trains_the_networks(fixed):
+    plain, composed = (run(fixed, text) for text in ("random", "random+ldam"))
+    assert torch.equal(plain.rows.inputs, composed.rows.inputs)
+    assert plain.metrics != composed.metrics
+
+
+def test_an_even_set_leaves_nothing_to_a_correction_of_the_prior(fixed):
+    composed = recipe("random+balanced-softmax")
+    assert "evens out the classes already" in composed.warnings[0]
+    plain, composed = (run(fixed, r).metrics for r in ("random", "random+balanced-softmax"))
+    assert composed == pytest.approx(plain, abs=1e-6)
+
+
+def test_controls_stand_outside_the_budget_on_the_same_test_rows(fixed):
+    full, whole = run(fixed, "full"), run(fixed, "full(balanced=True)")
+    assert full.rows.labels.bincount().tolist() == full.class_counts
+    assert whole.rows.labels.bincount().tolist() == [30] * 10
+    assert full.distilled.control
+    assert whole.distilled.control
+    assert "distilled" not in full.arrays()
+    test = recognition.split(fixed, DIGITS, 0).test()
+    held = {row.numpy().tobytes() for row in test.inputs}
+    assert not held & {row.numpy().tobytes() for row in whole.rows.inputs}
+    real = {row.numpy().tobytes() for row in full.rows.inputs}
+    assert real <= {row.numpy().tobytes() for row in whole.rows.inputs}
+
+
+def test_every_set_is_trained_on_for_as_many_steps(fixed):
+    longer = msgspec.structs.replace(fixed, steps=100)
+    # 200 rows are 4 steps of up to 64, 40 rows are one
+    assert [distillation.epochs_on(longer, n) for n in (40, 200)] == [100, 25]
+    assert distillation.epochs_on(fixed, 1000) == 1
+
+
+def test_recipes_of_a_seed_share_a_pool_and_each_is_charged_for_it(fixed):
+    distillation._trained.clear()
+    first = run(fixed, "herding")
+    assert len(distillation._trained) == 1
+    (pool,) = distillation._trained.values()
+    again = run(fixed, "herding")
+    assert list(distillation._trained.values()) == [pool]
+    assert torch.equal(first.rows.inputs, again.rows.inputs)
+    assert again.passes == first.passes > 0
+    assert again.seconds >= pool.seconds
+
+
+def test_an_even_pool_is_another_one(fixed):
+    parts = recognition.split(fixed, DIGITS, 0)
+    pool = distillation.Pool(fixed, parts, 0, CPU, DIGITS.fingerprint)
+    ((start, plain),), ((same_start, even),) = pool(False), pool(True)
+    assert torch.equal(start.head.weight, same_start.head.weight)
+    assert not torch.equal(plain.head.weight, even.head.weight)
+    assert not any(p.requires_grad for p in (*start.parameters(), *even.parameters()))
+
+
+def test_a_run_writes_records_a_table_and_a_picture(tiny, ltbench, tmp_path):
+    done = ltbench("run", tiny, "-m", "csdm", "--seeds", 2, "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    assert "*over random*" in done.stdout
+    assert "- `csdm`: origin: reconstruction" in done.stdout
+    assert "`csdm` over `random`: " in done.stdout
+    folder = tmp_path / "leaderboards" / "tiny-distill" / "records"
+    path = folder / "csdm" / "seed-0.json"
+    record = read(path)
+    assert record.distilled.images == 40
+    held = predictions_of(tmp_path / "leaderboards", record)
+    assert held["distilled"].dtype == np.float32
+    # the registry does not know the protocol of a file
+    refused = ltbench("show", path)
+    assert "unknown protocol 'tiny-distill'" in refused.stderr
+    control = ltbench("show", folder / "full" / "seed-0.json")
+    assert control.exit_code == 2
+
+
+def test_a_picture_shows_real_images_above_those_made_of_them(fixed):
+    from ltbench.render.sheet import GAP, LINE, sheet
+
+    outcome = run(fixed, "random")
+    real = recognition.split(fixed, DIGITS, 0).train
+    picture = sheet(real, outcome.rows, outcome.class_counts, DIGITS.classes)
+    assert isinstance(picture, Image.Image)
+    # ten columns of 8-pixel images at four times their size, four above and four below
+    assert picture.size == (10 * 34 + GAP, 2 * LINE + 8 * 34 + 3 * GAP)
+    head = max(range(10), key=lambda c: outcome.class_counts[c])
+    first = np.asarray(picture)[2 * LINE : 2 * LINE + 32 : 4, GAP : GAP + 32 : 4, 0]
+    shown = real.inputs[real.labels == head][0, 0] * 255
+    assert np.array_equal(first, shown.round().to(torch.uint8).numpy())
+    with pytest.raises(LTBenchError, match="rows of \\[5\\] are no images to show"):
+        flat = Rows(torch.zeros(2, 5), torch.tensor([0, 1]))
+        sheet(flat, flat, (1, 1), ("a", "b"))
+
+
+def test_the_table_ranks_what_is_within_the_budget(fixed, tiny, ltbench):
+    done = ltbench("run", tiny, "--seeds", 2, "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    board = json.loads(ltbench("leaderboard", tiny, "--format", "json").stdout)
+    rows = {row["recipe"]: row for row in board["rows"]}
+    assert rows["full"]["rank"] is None
+    assert rows["full"]["metrics"]["retention"]["mean"] == 1
+    assert rows["dm"]["rank"][0] >= 1
+    assert rows["random"]["delta"]["mean"] == 0
+    assert board["reference"] == "random"
+    assert board["contrasts"] == []  # none of its pairs was run
+
+
+def test_the_table_tells_paired_differences_and_their_errors(fixed):
+    from sample_record import RECORD
+
+    fixed = msgspec.structs.replace(fixed, contrasts=(("a", "b"), ("a", "c")))
+    found = [
+        msgspec.structs.replace(RECORD, recipe=name, seed=seed, metrics={"accuracy": value})
+        for name, values in (("a", (0.5, 0.7)), ("b", (0.4, 0.4)))
+        for seed, value in enumerate(values)
+    ]
+    (contrast,) = build(fixed, found).contrasts
+    # differences 0.1 and 0.3
+    assert contrast.difference.mean == pytest.approx(0.2)
+    assert contrast.error == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("ipc", [0, -1])
+def test_a_budget_of_nothing_is_refused(tiny, ipc):
+    tiny.write_text(SHORT.format(ipc=ipc))
+    with pytest.raises(LTBenchError, match="expected int >= 1 - at distilling.ipc"):
+        protocol(tiny)
+
+
+def test_what_only_tells_is_not_in_the_hash(fixed):
+    assert msgspec.structs.replace(fixed, contrasts=(("csdm", "dm"),)).hash == fixed.hash
+    assert msgspec.structs.replace(fixed, networks=3).hash != fixed.hash
+
+
+def test_learned_images_beat_real_ones_on_the_digits(monkeypatch):
+    """End to end; neither csdm over dm nor over sdd can be told apart at this size."""
+    monkeypatch.setattr(distillation, "time_plain", lambda *given: 1.0)
+    digits = protocol("distill-digits")
+    budget = msgspec.structs.replace(
+        digits.distilling, iterations=60, rows=16, networks=1, epochs=10
+    )
+    digits = msgspec.structs.replace(digits, distilling=budget, networks=1, steps=80)
+    gaps = [
+        run(digits, "csdm(frequencies=128)", seed).metrics["accuracy"]
+        - run(digits, "random", seed).metrics["accuracy"]
+        for seed in (10, 11, 12, 13)
+    ]
+    assert sum(gaps) / len(gaps) >= 0.01

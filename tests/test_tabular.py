@@ -1,0 +1,377 @@
+import copy
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ltbench import LTBenchError, Method, Rows, protocol, recipe
+from ltbench.context import Phase, Run
+from ltbench.datasets.tables import TableRows
+from ltbench.engine import checked
+from ltbench.execute import execute, plan
+from ltbench.recipes import Recipe
+from ltbench.records import path_of, read
+from ltbench.registry import Registry, installed
+from ltbench.tracks import tabular
+
+CPU = torch.device("cpu")
+SMALL = """
+name = "small"
+version = 1
+track = "tabular"
+description = "Two tables, for tests."
+recipes = ["smote"]
+seeds = 2
+
+[tables.breast-cancer]
+source = "scikit-learn/breast-cancer"
+fingerprint = "bb3ef95ff5c4739c"
+positive = ["malignant"]
+factor = 10
+
+[tables.wine]
+source = "scikit-learn/wine"
+fingerprint = "1570c9b303c0563f"
+factor = 5
+
+[learners]
+logistic = {}
+tree = {max_depth = 3}
+
+[scoring]
+folds = 3
+
+[compute]
+threads = 1
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def with_learners(small, **learners):
+    """The protocol with other learners, each given as the text of its parameters."""
+    lines = "\n".join(f"{name} = {{{parameters}}}" for name, parameters in learners.items())
+    old = SMALL[SMALL.index("logistic = ") : SMALL.index("[scoring]")]
+    small.write_text(SMALL.replace(old, f"{lines}\n\n"))
+    return protocol(small)
+
+
+def table(counts=(30, 10), columns=3, words=True, seed=0):
+    """Clouds of rows, a column of words beside."""
+    random = np.random.RandomState(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    numbers = random.randn(len(labels), columns) + labels[:, None]
+    features = pd.DataFrame(numbers, columns=list("abcdef"[:columns]))
+    if words:
+        drawn = random.choice(["red", "green", "blue"], len(labels))
+        features["colour"] = pd.Categorical(drawn)
+    return TableRows(features, labels, tuple(map(str, range(len(counts)))), "f")
+
+
+def changed(original, rows, value):
+    """The table with other numbers in some rows."""
+    features = original.features.copy()
+    features.loc[rows, "a"] = value
+    return TableRows(features, original.labels, original.classes, "f")
+
+
+def test_rows_to_score_have_no_say_in_the_preprocessing():
+    original = table()
+    held_out = np.flatnonzero(tabular.stratified(original.labels, 2, 7) == 0)
+    first = tabular.cut(original, 7, 3)[0]
+    other = tabular.cut(changed(original, held_out[:5], 1e6), 7, 3)[0]
+    assert torch.equal(first.train.inputs, other.train.inputs)
+    assert torch.equal(first.test.inputs[5:], other.test.inputs[5:])
+    assert other.test.inputs[:5, 0].min() > 1e5
+    torch.testing.assert_close(first.train.inputs[:, :3].mean(0), torch.zeros(3))
+    torch.testing.assert_close(first.train.inputs[:, :3].std(0, correction=0), torch.ones(3))
+
+
+def test_rows_that_set_thresholds_have_no_say_in_the_preprocessing_of_the_others():
+    original = table()
+    kept = np.flatnonzero(tabular.stratified(original.labels, 2, 7) != 0)
+    within = tabular.stratified(original.labels[kept], 3, 14)
+    marked = changed(original, kept[within == 0][:2], 1e6)
+    first, other = (tabular.cut(one, 7, 3)[0].inner[0] for one in (original, marked))
+    assert torch.equal(first.train.inputs, other.train.inputs)
+    assert other.test.inputs[:2, 0].min() > 1e5
+
+
+def test_missing_numbers_are_the_median_of_the_rows_to_fit():
+    original = table(words=False)
+    features = original.features.copy()
+    features.loc[::4, "b"] = np.nan
+    fold = tabular.cut(TableRows(features, original.labels, original.classes, "f"), 0, 2)[0]
+    place = tabular.stratified(original.labels, 2, 0)
+    known = features["b"][place != 0]
+    filled = known.fillna(known.median())
+    expected = ((filled - filled.mean()) / filled.std(ddof=0)).to_numpy()
+    np.testing.assert_allclose(fold.train.inputs[:, 1].numpy(), expected, rtol=1e-5)
+
+
+def test_each_category_has_a_column_and_an_unseen_one_has_none():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    words = pd.Series(["red"] * 8).mask(pd.Series([False] * 7 + [True]))
+    place = tabular.stratified(labels, 2, 0)
+    words[np.flatnonzero(place == 0)[:1]] = "blue"  # in the rows to score alone
+    features = pd.DataFrame({"x": np.arange(8.0), "colour": words.astype("category")})
+    first, second = tabular.cut(TableRows(features, labels, ("a", "b"), "f"), 0, 2)
+    assert first.test.inputs[0, 1:].sum() == 0
+    assert (second.train.inputs[:, 1:].sum(dim=1) == 1).all()
+    assert second.categorical == (slice(1, second.train.inputs.shape[1]),)
+
+
+class Watching(Method):
+    """Keeps what the hooks are given."""
+
+    name = "watching"
+
+    def __init__(self):
+        self.seen = []
+
+    def __deepcopy__(self, memo):
+        return self  # so that what copies saw is kept as well
+
+    def resample(self, train, run):
+        self.seen.append(train.inputs)
+        return train
+
+    def scores(self, scores, run):
+        self.seen.append(run.train.inputs)
+        return scores
+
+
+def test_no_hook_is_given_a_row_to_score(small):
+    marked = table()
+    for k in (0, 1):
+        place = tabular.stratified(marked.labels, 2, 7)
+        held_out = changed(marked, np.flatnonzero(place == k), 1e6)
+        fold = tabular.cut(held_out, 7, 3)[k]
+        spy = Watching()
+        tabular.scored(protocol(small), Recipe(spy), 14 + k, held_out, "tree", fold)
+        assert spy.seen
+        assert all((inputs < 1e4).all() for inputs in spy.seen)
+
+
+def test_thresholds_are_set_on_real_rows_by_models_that_did_not_see_them(small):
+    known = with_learners(small, knn="n_neighbors = 1")
+    random = table((60, 60), seed=1, words=False)
+    np.random.RandomState(0).shuffle(random.labels)
+    fold = tabular.cut(random, 0, 3)[0]
+    scores, labels = tabular._held_out(known, recipe("smote"), "knn", fold, 0)
+    assert sorted(labels.tolist()) == sorted(fold.train.labels.tolist())
+    assert 0.3 < (scores.argmax(dim=1) == labels).double().mean() < 0.7  # its own neighbour: 1.0
+
+
+def test_a_threshold_moves_decisions_alone(small):
+    # 40 rows of a rare class that overlaps, so that the best threshold is not one half
+    rows = table((200, 40), words=False)
+    plain, tuned = (
+        tabular.run(protocol(small), recipe(text), 0, rows, CPU).parts["logistic"]
+        for text in ("erm", "threshold")
+    )
+    assert plain.metrics["f1_tuned"] == tuned.metrics["f1"] == tuned.metrics["f1_tuned"]
+    assert plain.metrics["f1"] != tuned.metrics["f1"]
+    for name in ("brier", "average_precision", "auc", "log_loss"):
+        assert plain.metrics[name] == tuned.metrics[name]
+    assert tuned.timing.relative > 2  # the models that score held-out rows are its cost
+
+
+def test_folds_share_each_class_evenly():
+    labels = np.repeat([0, 1, 2, 3], [31, 10, 3, 1])
+    place = tabular.stratified(labels, 2, 3)
+    for c, (few, many) in enumerate([(15, 16), (5, 5), (1, 2)]):
+        assert sorted(np.bincount(place[labels == c])) == [few, many]
+    assert place[-1] == -1  # a single row is always fitted
+    assert not np.array_equal(place, tabular.stratified(labels, 2, 4))
+    assert np.array_equal(place, tabular.stratified(labels, 2, 3))
+
+
+def test_rows_between_categories_go_to_the_nearer_one():
+    counts = torch.tensor([2.0, 1.0])
+    run = Run(counts, counts / 3, torch.zeros(()), Phase("main", 1, 0.1, 0.0))
+    run.categorical = (slice(1, 4),)
+    before = Rows(torch.tensor([[5.0, 0, 0, 1], [1.0, 1, 0, 0]]), torch.tensor([0, 1]))
+    mixed = torch.tensor([[3.0, 0.4, 0, 0.6], [2.0, 1, 0, 0]])
+    found = checked(Rows(mixed, torch.tensor([0, 1])), before, run)
+    assert found.inputs.tolist() == [[3.0, 0, 0, 1], [2.0, 1, 0, 0]]
+    assert mixed[0, 1] == 0.4 or mixed[0, 1] == torch.tensor(0.4)  # the method's own stay
+
+
+def test_sampling_weights_repeat_rows(small):
+    rows = table((30, 10), words=False)
+    fold = tabular.cut(rows, 0, 2)[0]
+    fitted = tabular.fit(protocol(small), recipe("oversampling"), "tree", fold.train, fold, 0)
+    assert fitted.run.train.labels.bincount().tolist() == [15, 15]
+    assert fitted.run.passes == 30
+
+
+def test_weights_have_mean_one(small, monkeypatch):
+    given = {}
+
+    class Learner:
+        def fit(self, x, y, sample_weight):
+            given["weight"], given["labels"] = sample_weight, y
+
+        def predict_proba(self, x):
+            return np.full((len(x), 2), 0.5)
+
+    monkeypatch.setattr(tabular.learners, "build", lambda *given: Learner())
+    fold = tabular.cut(table((30, 10)), 0, 2)[0]
+    for text in ("class-weights", "inverse-frequency"):
+        tabular.fit(protocol(small), recipe(text), "tree", fold.train, fold, 0)
+        np.testing.assert_allclose(given["weight"].mean(), 1, rtol=1e-6)
+        ratio = given["weight"][given["labels"] == 1][0] / given["weight"][0]
+        np.testing.assert_allclose(ratio, 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "learner", "words"),
+    [
+        ("sam", "tree", "sam overrides step, which learner tree never calls"),
+        ("deep-smote", "tree", "deep-smote overrides phases, which learner tree never calls"),
+        ("tau-norm", "tree", "tau-norm acts on a network in finish; learner tree is none"),
+        ("sade", "mlp", "sade needs test_inputs, which this table does not supply"),
+        ("anyloss", "mlp", "anyloss needs two_classes, which this table does not supply"),
+        ("class-weights", "knn", "KNeighborsClassifier weighs no rows, which class-weights asks"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused_by_name(small, text, learner, words):
+    known = with_learners(small, **{learner: "steps = 4" if learner == "mlp" else ""})
+    outcome = tabular.run(known, recipe(text), 0, table((20, 10, 5)), CPU)
+    assert outcome.parts[learner].status == "skipped"
+    assert words in outcome.parts[learner].reason
+    assert outcome.fields()["status"] == "skipped"
+
+
+def test_methods_of_losses_and_steps_train_the_network(small):
+    known = with_learners(small, mlp="steps = 20, widths = [8]")
+    for text in ("ldam+drw", "sam", "focal", "smote+threshold"):
+        part = tabular.run(known, recipe(text), 0, table((30, 12)), CPU).parts["mlp"]
+        assert part.status == "ok", part.reason
+        assert part.metrics["auc"] > 0.7
+
+
+class Broken(Method):
+    name = "broken"
+
+    def weight(self, labels, run):
+        raise RuntimeError("no weight")
+
+
+def test_a_part_that_fails_costs_itself_alone(small):
+    known = with_learners(small, tree="", knn="n_neighbors = 1000")
+    outcome = tabular.run(known, recipe("erm"), 0, table(), CPU)
+    assert outcome.parts["tree"].status == "ok"
+    assert outcome.parts["knn"].status == "failed"
+    assert outcome.fields()["status"] == "failed"
+    broken = tabular.run(known, Recipe(Broken()), 0, table(), CPU).parts["tree"]
+    line = Broken.weight.__code__.co_firstlineno + 1
+    assert broken.status == "failed"
+    assert broken.reason == f"RuntimeError: no weight (test_tabular.py, line {line})"
+
+
+def test_one_seed_gives_one_result_and_another_another(small):
+    known = with_learners(small, forest="n_estimators = 5", mlp="steps = 10")
+    parts = [
+        tabular.run(known, copy.deepcopy(recipe("smote")), seed, table((40, 9)), CPU).parts
+        for seed in (0, 0, 1)
+    ]
+    metrics = [{name: part.metrics for name, part in one.items()} for one in parts]
+    assert metrics[0] == metrics[1] != metrics[2]
+
+
+def test_the_floor_is_always_run_and_a_bad_table_costs_its_own_cells(small, tmp_path):
+    small.write_text(SMALL.replace("1570c9b303c0563f", "0" * 16))
+    planned = plan(installed(), small, ["smote"], 1, tmp_path / "results")
+    texts = {cell.recipe.text for cell in planned.cells}
+    assert texts == {"erm", "class-weights", "threshold", "smote"}
+    ended = [event.ended for event in execute(planned) if event.ended is not None]
+    status = {(record.table, record.status) for record in ended}
+    assert status == {("breast-cancer", "ok"), ("wine", "failed")}
+    assert all("fingerprint" in r.reason for r in ended if r.table == "wine")
+    path = path_of(tmp_path / "results", "small", "smote", 0, "breast-cancer")
+    assert read(path) in ended
+    again = plan(installed(), small, ["smote"], 1, tmp_path / "results")
+    assert {cell.table for cell in again.todo} == {"wine"}  # what failed is tried again
+
+
+def test_no_table_at_all_is_an_error(small, tmp_path):
+    small.write_text(SMALL.replace("1570c9b303c0563f", "0" * 16).replace("bb3ef9", "aa3ef9"))
+    with pytest.raises(LTBenchError, match="fingerprint"):
+        plan(installed(), small, [], 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("learners", "words"),
+    [
+        ({"trees": ""}, "unknown learner 'trees'; did you mean 'tree'"),
+        ({"tree": "depth = 3"}, "unknown parameter of tree 'depth'"),
+        ({"mlp": "steps = 0"}, "learner mlp: expected int >= 1 - at steps"),
+    ],
+)
+def test_a_learner_that_cannot_be_built_is_refused_at_once(small, tmp_path, learners, words):
+    with_learners(small, **learners)
+    with pytest.raises(LTBenchError, match=words):
+        plan(installed(), small, [], 1, tmp_path)
+
+
+def test_a_gpu_is_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(LTBenchError, match="runs on the cpu alone"):
+        plan(installed(), small, [], 1, tmp_path, device="cuda")
+
+
+def test_a_table_of_ones_own_is_run_by_name(small, tmp_path, ltbench):
+    frame = table((30, 12)).features.assign(target=["no"] * 30 + ["yes"] * 12)
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    small.write_text(
+        textwrap.dedent("""
+            name = "mine"
+            version = 1
+            track = "tabular"
+            description = "Mine."
+            recipes = ["oversampling"]
+            seeds = 2
+            tables = {mine = {source = "mine", fingerprint = "any"}}
+            learners = {tree = {}}
+            compute = {threads = 1}
+        """)
+    )
+    done = ltbench("run", small, "--data", f"mine={tmp_path / 'mine.csv'}", "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    assert "`threshold`" in done.output and "`oversampling`" in done.output
+    assert "Rows of each class: mine 30, 12." in done.output
+
+
+def test_an_ensemble_of_estimators_is_refused_where_a_network_is_trained(tiny, tmp_path):
+    plugin = tmp_path / "theirs.py"
+    plugin.write_text(
+        textwrap.dedent("""
+            from ltbench import Method, hookimpl
+
+            class Theirs(Method):
+                '''Builds nothing.'''
+                name = "theirs"
+                models = frozenset({"estimator"})
+
+                def build(self, model, run):
+                    return model
+
+            @hookimpl
+            def register_methods(register):
+                register(Theirs)
+        """)
+    )
+    planned = plan(Registry([plugin]), tiny, ["theirs"], 1, tmp_path / "results")
+    ended = [event.ended for event in execute(planned) if event.ended is not None]
+    assert [(r.status, r.reason) for r in ended] == [
+        ("skipped", "theirs acts on estimators; tiny trains a network")
+    ]
