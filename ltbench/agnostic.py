@@ -17,7 +17,7 @@ from ltbench.errors import LTBenchError
 from ltbench.imbalance import Index, class_counts, long_tailed
 from ltbench.leaderboards import Mean, means_of, records_of
 from ltbench.metrics import accuracy
-from ltbench.protocols import Protocol
+from ltbench.protocols import Protocol, Tabular
 from ltbench.records import Record, Rejected
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
     Raises:
         LTBenchError: there are no records, or too few test rows in a class for the splits.
     """
+    if isinstance(protocol, Tabular):
+        raise LTBenchError(f"{protocol.name} is of the track tabular, which keeps no predictions")
     found, rejected = records_of(protocol, results)
     done = [record for record in found if record.status == "ok"]
     if not done:

@@ -379,7 +379,7 @@ def _lines(registry: "Registry", kind: str) -> list[tuple[str, ...]]:
     if kind == "protocols":
         protocols = [registry.protocol(name) for name in sorted(registry.protocols())]
         return [(p.name, f"version {p.version}", p.description) for p in protocols]
-    return [(name,) for name in sorted(registry.datasets())]
+    return [(name,) for name in [*sorted(registry.datasets()), *registry.tables()]]
 
 
 def _print_columns(rows: list[tuple[str, ...]], title: str | None) -> None:

@@ -249,20 +249,22 @@ MEDIANS = ("passes", "seconds", "peak_memory_mb")
 
 
 def _notes(own: Sequence[Record]) -> list[str]:
-    """What the records of a recipe say, each thing once, with where it was said most briefly."""
-    said: dict[str, list[str]] = {}
+    """What the records of a recipe say, each thing once, with the tables and learners it is of."""
+    said: dict[str, dict[str, set[str]]] = {}
     for record in own:
         if not record.parts and record.status != "ok":
-            said.setdefault(record.reason, []).append(record.table)
+            said.setdefault(record.reason, {}).setdefault(record.table, set())
         for learner, part in record.parts.items():
-            for note in part.notes:
-                said.setdefault(note, []).append(record.table)
-            if part.status != "ok":
-                said.setdefault(f"{part.status} with {learner}: {part.reason}", []).append(
-                    record.table
-                )
-    every = {record.table for record in own}
-    return [
-        note if set(where) == every else f"{', '.join(dict.fromkeys(where))}: {note}"
-        for note, where in said.items()
-    ]
+            told = part.notes if part.status == "ok" else [*part.notes, part.reason]
+            for note in told:
+                said.setdefault(note, {}).setdefault(record.table, set()).add(learner)
+    tables = {record.table for record in own}
+    learners = {learner for record in own for learner in record.parts}
+    lines = []
+    for note, places in said.items():
+        with_learners = set().union(*places.values())
+        where = [sorted(places)] if places.keys() != tables else []
+        where += [sorted(with_learners)] if with_learners not in (learners, set()) else []
+        place = "; ".join(", ".join(names) for names in where)
+        lines.append(f"{note} ({place})" if place else note)
+    return lines

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 
 
+MOST_TOLD = 12  # names; more are not read
+
+
 class LTBenchError(Exception):
     """A request that cannot be met: names the thing, the value and the way out."""
 
@@ -13,7 +16,9 @@ class UnknownName(LTBenchError):
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
         known = sorted(known)
         near = nearest(name, known)
-        offer = f"; did you mean {near}?" if near else f"; known: {', '.join(known) or 'none'}"
+        offer = f"; did you mean {near}?" if near else ""
+        if not near and len(known) <= MOST_TOLD:
+            offer = f"; known: {', '.join(known) or 'none'}"
         where = where or f"ltbench list {kind.replace(' ', '')}s shows all {len(known)}"
         super().__init__(f"unknown {kind} {name!r}{offer} ({where})")
 

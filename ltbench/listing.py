@@ -17,7 +17,7 @@ def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:
         return [_method(registry, method) for method in registry.methods().values()]
     if kind == "protocols":
         return [_protocol(registry, name) for name in sorted(registry.protocols())]
-    return [{"name": name} for name in sorted(registry.datasets())]
+    return [{"name": name} for name in [*sorted(registry.datasets()), *registry.tables()]]
 
 
 def entry(registry: Registry, name: str) -> dict[str, Any]:
@@ -34,13 +34,26 @@ def entry(registry: Registry, name: str) -> dict[str, Any]:
             "class_counts": dataset.train.labels.bincount().tolist(),
             "fingerprint": dataset.fingerprint,
         }
+    if name in registry.tables():
+        return _table(registry, name)
     if name in registry.protocols() or name.endswith(".toml"):
         return _protocol(registry, name)
     methods = registry.methods()
     if name not in methods:
-        known = [*methods, *registry.protocols(), *registry.datasets()]
+        known = [*methods, *registry.protocols(), *registry.datasets(), *registry.tables()]
         raise UnknownName("name", name, known, where="ltbench list shows all")
     return _method(registry, methods[name])
+
+
+def _table(registry: Registry, name: str) -> dict[str, Any]:
+    frame, fingerprint = registry.table(name)
+    return {
+        "name": name,
+        "kind": "table",
+        "rows": len(frame),
+        "columns": [str(column) for column in frame.columns],
+        "fingerprint": fingerprint,
+    }
 
 
 def _method(registry: Registry, method: type[Method]) -> dict[str, Any]:

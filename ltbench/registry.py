@@ -11,6 +11,7 @@ from ltbench.discovery import GROUP, Outline, Plugin, from_file, in_precedence
 from ltbench.errors import LTBenchError, UnknownName, nearest
 
 if TYPE_CHECKING:
+    import pandas
     import pluggy
 
     from ltbench.datasets import Loader
@@ -147,6 +148,18 @@ class Registry:
         found = {path.name: path for path in folders_with_data()}
         given = {name: Path(path) for name, path in self.data.items()}
         return {name: of_files(path) for name, path in (found | given).items()} | known
+
+    def tables(self) -> list[str]:
+        """The names of the tables that can be read without asking for them elsewhere."""
+        from ltbench.datasets.tables import SHIPPED, names_in_data_folder
+
+        return [*names_in_data_folder(), *(f"scikit-learn/{name}" for name in SHIPPED)]
+
+    def table(self, name: str) -> "tuple[pandas.DataFrame, str]":
+        """A table as it stands in its file, and its fingerprint."""
+        from ltbench.datasets.tables import read
+
+        return read(name, None, {})
 
     def load_all(self) -> None:
         for plugin in self.plugins:

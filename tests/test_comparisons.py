@@ -98,7 +98,7 @@ def test_a_recipe_is_compared_on_the_problems_it_takes(known):
     assert row.average_rank is None
     assert row.by_learner["logistic"] is None
     assert (row.status["ok"], row.status["skipped"]) == (9, 9)
-    assert row.notes == ["skipped with logistic: sam cannot"]
+    assert row.notes == ["sam cannot (logistic)"]
 
 
 def test_ties_of_f1_are_ordered_by_g_mean(known):
@@ -167,7 +167,7 @@ def test_a_table_that_cannot_be_had_is_told(known):
     found = [*records(known, "erm", plain), *records(known, "smote", plain)]
     lost = structs.replace(found[0], parts={}, status="failed", reason="table one is gone")
     row = next(r for r in compare(known, [lost, *found[1:]]).rows if r.recipe == "erm")
-    assert row.notes == ["one: table one is gone"]
+    assert row.notes == ["table one is gone (one)"]
     assert row.status["failed"] == 1
 
 

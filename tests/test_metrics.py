@@ -98,3 +98,44 @@ def test_scored_gives_every_name_and_warns_of_nothing():
 def test_the_geometric_mean_of_many_classes_does_not_vanish():
     assert metrics.g_mean(np.full(5000, 0.4)) == pytest.approx(0.4)
     assert metrics.g_mean(np.array([0.9, 0.0, np.nan])) == 0
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_metrics_of_tables_are_those_of_scikit_learn(classes):
+    from sklearn import metrics as known
+
+    random = np.random.RandomState(0)
+    labels = random.choice(classes, 300, p=[0.8, 0.2] if classes == 2 else [0.5, 0.3, 0.15, 0.05])
+    probabilities = random.dirichlet(np.ones(classes), 300)
+    probabilities[np.arange(300), labels] += 0.3
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+    tuned = np.roll(predicted, 1)
+    positive = 1 if classes == 2 else None
+    found = metrics.tabular_scored(labels, predicted, tuned, probabilities, positive)
+    of = {"average": "binary"} if positive else {"average": "macro"}
+    hot = np.eye(classes)[labels]
+    recalls = known.recall_score(labels, predicted, average=None)
+    of_classes = [1] if positive else range(classes)
+    expected = {
+        "f1": known.f1_score(labels, predicted, **of),
+        "f1_tuned": known.f1_score(labels, tuned, **of),
+        "f2": known.fbeta_score(labels, predicted, beta=2, **of),
+        "g_mean": recalls.prod() ** (1 / classes),
+        "balanced_accuracy": known.balanced_accuracy_score(labels, predicted),
+        "matthews": known.matthews_corrcoef(labels, predicted),
+        "average_precision": np.mean(
+            [known.average_precision_score(hot[:, c], probabilities[:, c]) for c in of_classes]
+        ),
+        "auc": np.mean(
+            [known.roc_auc_score(hot[:, c], probabilities[:, c]) for c in range(classes)]
+        ),
+        "brier": ((probabilities - hot) ** 2).sum(axis=1).mean() / 2,
+        "log_loss": known.log_loss(labels, probabilities),
+    }
+    assert set(found) == set(metrics.TABULAR_NAMES)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value), name
+    if positive:
+        brier = known.brier_score_loss(labels, probabilities[:, 1])
+        assert found["brier"] == pytest.approx(brier)

@@ -235,9 +235,13 @@ def test_weights_have_mean_one(small, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "learner", "words"),
     [
-        ("sam", "tree", "sam overrides step, which learner tree never calls"),
-        ("deep-smote", "tree", "deep-smote overrides phases, which learner tree never calls"),
-        ("tau-norm", "tree", "tau-norm acts on a network in finish; learner tree is none"),
+        ("sam", "tree", "sam overrides step, which is never called around estimators"),
+        (
+            "deep-smote",
+            "tree",
+            "deep-smote overrides phases, which is never called around estimators",
+        ),
+        ("tau-norm", "tree", "the finish of tau-norm is not for estimators"),
         ("sade", "mlp", "sade needs test_inputs, which this table does not supply"),
         ("anyloss", "mlp", "anyloss needs two_classes, which this table does not supply"),
         ("class-weights", "knn", "KNeighborsClassifier weighs no rows, which class-weights asks"),

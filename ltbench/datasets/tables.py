@@ -69,7 +69,7 @@ def load(name: str, data: "TableData", known: dict[str, Path]) -> TableRows:
     Raises:
         LTBenchError: the table cannot be had, is not the protocol's, or has a fault.
     """
-    frame, fingerprint = _read(data.source, data.openml, known)
+    frame, fingerprint = read(data.source, data.openml, known)
     if data.fingerprint not in ("any", fingerprint):
         raise LTBenchError(
             f"table {name} has fingerprint {fingerprint}, but the protocol is fixed to "
@@ -98,7 +98,12 @@ def _read_cached(path: Path) -> "tuple[pd.DataFrame, str]":
     return frame, _fingerprint(frame)
 
 
-def _read(source: str, openml: int | None, known: dict[str, Path]) -> "tuple[pd.DataFrame, str]":
+def read(source: str, openml: int | None, known: dict[str, Path]) -> "tuple[pd.DataFrame, str]":
+    """A table as its source has it, and its fingerprint.
+
+    Raises:
+        LTBenchError: it cannot be had.
+    """
     if source in known:
         return _read_cached(known[source])
     if source.startswith("scikit-learn/"):

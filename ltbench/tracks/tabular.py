@@ -28,7 +28,7 @@ from ltbench.engine import (
 )
 from ltbench.errors import Diverged, LTBenchError, Unmet
 from ltbench.faults import fault
-from ltbench.method import Method, hooks
+from ltbench.method import HOOKS, Method, hooks
 from ltbench.protocols import Tabular
 from ltbench.recipes import Recipe
 from ltbench.records import Part, Timing
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 FOLDS = 2
 FLOOR = ("erm", "class-weights", "threshold")
-NEVER = ("adapt",)
+NEVER = {"adapt"}
 CALLED = {"resample", "sampling_weights", "prepare", "weight", "scores", "decide"}
 ON_MODELS = {"build", "finish"}
 SMALLEST = 1e-12  # of a probability, so that its logarithm is a number
@@ -196,18 +196,18 @@ def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
     """
     supplied = {"two_classes"} if len(table.classes) == 2 else set()
     supplied |= {"ordered"} if table.ordered else set()
+    model = "network" if learner == learners.NETWORK else "estimator"
+    called = CALLED | ON_MODELS if model == "estimator" else HOOKS.keys() - NEVER
     for method in recipe.methods:
         for need in sorted(method.needs - supplied):
             raise Unmet(f"{method.name} needs {need}, which this table does not supply")
-        own = hooks(type(method))
-        model = "network" if learner == learners.NETWORK else "estimator"
-        for hook in own:
-            never = hook in NEVER or (model == "estimator" and hook not in CALLED | ON_MODELS)
-            if never:
-                raise Unmet(f"{method.name} overrides {hook}, which learner {learner} never calls")
+        for hook in hooks(type(method)):
+            if hook not in called:
+                raise Unmet(
+                    f"{method.name} overrides {hook}, which is never called around {model}s"
+                )
             if hook in ON_MODELS and model not in method.models:
-                kinds = " or ".join(sorted(method.models))
-                raise Unmet(f"{method.name} acts on a {kinds} in {hook}; learner {learner} is none")
+                raise Unmet(f"the {hook} of {method.name} is not for {model}s")
 
 
 def scored(
