@@ -1,4 +1,5 @@
 import copy
+import sys
 import textwrap
 
 import numpy as np
@@ -379,3 +380,23 @@ def test_an_ensemble_of_estimators_is_refused_where_a_network_is_trained(tiny, t
     assert [(r.status, r.reason) for r in ended] == [
         ("skipped", "theirs acts on estimators; tiny trains a network")
     ]
+
+
+@pytest.mark.parametrize("learner", ["lightgbm", "xgboost"])
+def test_learners_of_other_libraries_are_fitted_like_those_of_scikit_learn(small, learner):
+    pytest.importorskip(learner, reason="an optional extra")
+    known = with_learners(small, **{learner: "n_estimators = 10"})
+    for text in ("class-weights", "smote+threshold", "under-bagging"):
+        first, again = (
+            tabular.run(known, recipe(text), 0, table((60, 20)), CPU).parts[learner]
+            for _ in range(2)
+        )
+        assert first.status == "ok", first.reason
+        assert first.metrics == again.metrics
+
+
+def test_a_library_that_is_not_installed_is_told(small, tmp_path, monkeypatch):
+    with_learners(small, lightgbm="")
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(LTBenchError, match=r"lightgbm needs lightgbm: pip install 'ltbench\[trees"):
+        plan(installed(), small, [], 1, tmp_path)
