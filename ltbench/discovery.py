@@ -60,12 +60,16 @@ def outlines(source: str) -> list[Outline]:
     except (SyntaxError, ValueError):
         return []
     found = []
+    references: dict[str, str] = {}  # by class, as classes of one file may inherit them
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             text = dict(_text_attributes(node))
+            bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+            inherited = next((references[base] for base in bases if base in references), "")
+            references[node.name] = text.get("reference", inherited)
             if "name" in text:
                 summary = (ast.get_docstring(node) or "").partition("\n")[0]
-                found.append(Outline(text["name"], text.get("reference", ""), summary))
+                found.append(Outline(text["name"], references[node.name], summary))
     return found
 
 

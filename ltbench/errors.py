@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-
 MOST_TOLD = 12  # names; more are not read
 
 

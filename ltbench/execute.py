@@ -237,6 +237,8 @@ def estimate(plan: Plan, jobs: int) -> float:
         if isinstance(record, Record):
             timings = [record.timing, *(part.timing for part in record.parts.values())]
             costs = [timing.relative for timing in timings if timing is not None]
+            if record.distilled is not None and record.timing is not None:
+                costs[0] += record.distilled.evaluation_seconds / record.timing.reference_work
             if costs:
                 place = (record.recipe, record.table)
                 earlier.setdefault(place, []).append(statistics.mean(costs))

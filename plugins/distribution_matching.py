@@ -12,7 +12,8 @@ from ltbench_plugins.selection import by_chance, class_means
 class Matching(Method):
     """Learns the pixels of a few images a class so that their features are like the real ones.
 
-    They start as real rows, drawn as `random` draws them. At each step a network makes features of
+    They start as real rows, drawn as `random` draws them; where a class has too few, repeats start
+    with a little noise, as they would stay alike for ever. At each step a network makes features of
     them, and of real rows of each class, under one and the same view, and all classes are matched
     at once. Pixels stay within the range of the real ones; bytes are learned as numbers and
     rounded at the end. Steps, rate and real rows are the protocol's.
@@ -36,7 +37,8 @@ class Matching(Method):
         kept = train[by_chance(train.labels, run)]
         source = run.views.pixels(train.inputs)
         low, high = (0, 1) if train.inputs.dtype == torch.uint8 else (source.min(), source.max())
-        pixels = run.views.pixels(kept.inputs).clone().requires_grad_()
+        pixels = unlike(run.views.pixels(kept.inputs), kept.labels, train.labels, run)
+        pixels.clamp_(low, high).requires_grad_()
         optimizer, networks = self.optimizer_of(pixels, run), self.networks(run)
         draw = batches(train.labels, run)
         for _ in range(run.distilling.iterations):
@@ -82,6 +84,18 @@ class DM(Matching):
     def distance(self, real, labels, made, run):
         gap = class_means(real, labels, run.num_classes) - made.mean(dim=1)
         return gap.square().sum()
+
+
+def unlike(pixels, labels, real, run):
+    """A copy of pixels of `run.ipc` rows a class, with noise on those that repeat a real row."""
+    place = torch.arange(len(labels), device=labels.device) % run.ipc
+    repeats = place >= real.bincount(minlength=run.num_classes)[labels]
+    noise = torch.randn(pixels[repeats].shape, generator=run.rng, device=pixels.device)
+    pixels = pixels.clone()
+    pixels[repeats] += 0.1 * pixels.std() * noise
+    if repeats.any():
+        run.note(f"{int(repeats.sum())} images begin as repeats of a real row, with noise")
+    return pixels
 
 
 def fresh(run):

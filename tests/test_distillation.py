@@ -312,11 +312,14 @@ def test_what_only_tells_is_not_in_the_hash(fixed):
 def test_learned_images_beat_real_ones_on_the_digits(monkeypatch):
     """End to end; neither csdm over dm nor over sdd can be told apart at this size."""
     monkeypatch.setattr(distillation, "time_plain", lambda *given: 1.0)
-    digits = protocol("distill-digits")
-    budget = msgspec.structs.replace(
-        digits.distilling, iterations=60, rows=16, networks=1, epochs=10
+    digits, replace = protocol("distill-digits"), msgspec.structs.replace
+    digits = replace(
+        digits,
+        distilling=replace(digits.distilling, iterations=50, rows=16, networks=1, epochs=6),
+        budget=replace(digits.budget, epochs=1),
+        networks=1,
+        steps=80,
     )
-    digits = msgspec.structs.replace(digits, distilling=budget, networks=1, steps=80)
     gaps = [
         run(digits, "csdm(frequencies=128)", seed).metrics["accuracy"]
         - run(digits, "random", seed).metrics["accuracy"]

@@ -87,3 +87,10 @@ def test_a_cosine_head_does_not_see_lengths():
     torch.testing.assert_close(head(features), head(features * 7))
     assert head(features).abs().max() <= 5
     torch.testing.assert_close(head.weight.norm(dim=1), torch.ones(3))
+
+
+def test_a_convnet_may_normalise_each_image_by_itself():
+    model = build("convnet", (1, 8, 8), 3, {"widths": [4, 4], "norm": "instance"}).train()
+    x = torch.randn(5, 1, 8, 8)
+    torch.testing.assert_close(model.features(x)[:1], model.features(x[:1]))
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())

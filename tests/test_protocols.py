@@ -70,7 +70,7 @@ PINNED = {
     ("distill-cifar100-lt-50-ipc10", 1): "8f197b6dcd79a117",
     ("distill-cifar100-lt-50-ipc20", 1): "6d77696e426e7e54",
     ("distill-cifar100-lt-50-ipc50", 1): "50dce734a05239e8",
-    ("distill-digits", 1): "707c0fa0061a48e5",
+    ("distill-digits", 1): "759f0a5467d2a6c8",
     ("distill-mnist-lt-10-ipc10", 1): "334e688103d69da8",
     ("distill-mnist-lt-100-ipc10", 1): "8ae9500a547e9cc7",
     ("distill-mnist-lt-200-ipc10", 1): "275296bea091da27",

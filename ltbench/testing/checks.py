@@ -5,7 +5,7 @@ import io
 import math
 import pickle
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -85,13 +85,22 @@ class Report:
 def check_method(recipe: str | Method) -> Report:
     """Every check on one method or recipe: on the CPU, offline, in seconds."""
     method = as_recipe(recipe)
+    if "ipc" in method.all_needs:
+        from ltbench.testing.distilled import CHECKS as OF_DISTILLERS
+
+        return report(method, OF_DISTILLERS)
     unmet = method.all_needs - {"two_classes", "test_inputs", "ordered"}
     if unmet:
         text = f"it needs {', '.join(sorted(unmet))}, which the checks cannot supply"
         return Report(method.text, [Finding(name, "not applicable", text) for name in CHECKS])
+    return report(method, CHECKS)
+
+
+def report(method: Recipe, checks: Mapping[str, Callable[[Recipe], None]]) -> Report:
+    """The findings of some checks, against what the methods say that they cannot pass."""
     expected = {c: why for part in method.methods for c, why in part.expected_failures.items()}
     findings = []
-    for name, check in CHECKS.items():
+    for name, check in checks.items():
         finding = _finding(name, check, method)
         if name in expected:
             finding = (
@@ -167,7 +176,7 @@ def same_seed_same_bits(method: Recipe) -> None:
 def inputs_and_chance_untouched(method: Recipe) -> None:
     rows = rows_of(counts_for(method))
     before = Rows(rows.inputs.clone(), rows.labels.clone())
-    states = (torch.get_rng_state(), _numpy_state(), random.getstate())
+    states = (torch.get_rng_state(), numpy_state(), random.getstate())
     _train(method, rows=rows)
     expect(
         torch.equal(rows.inputs, before.inputs) and torch.equal(rows.labels, before.labels),
@@ -175,13 +184,13 @@ def inputs_and_chance_untouched(method: Recipe) -> None:
     )
     expect(
         torch.equal(states[0], torch.get_rng_state())
-        and np.array_equal(states[1], _numpy_state())
+        and np.array_equal(states[1], numpy_state())
         and states[2] == random.getstate(),
         "expected the global generators as they were, but one moved on; draw from run.rng",
     )
 
 
-def _numpy_state() -> Any:
+def numpy_state() -> Any:
     return np.random.get_state(legacy=False)["state"]["key"].copy()
 
 

@@ -20,16 +20,11 @@ from ltbench.models.mlp import Network, Options
 from ltbench.protocols import Distillation
 from ltbench.recipes import Recipe
 from ltbench.testing import checks, task
-from ltbench.testing.checks import NotApplicable, Report, expect
+from ltbench.testing.checks import NotApplicable, expect
 from ltbench.tracks import distillation, recognition
 
 COUNTS = (24, 12, 6, 4)
 BUDGET = Distilling(ipc=2, iterations=3, lr=0.01, rows=4, networks=2, epochs=1)
-
-
-def check(method: Recipe) -> Report:
-    """Every check of this file on a recipe of which a method distils."""
-    return Report(method.text, [checks._finding(name, one, method) for name, one in CHECKS.items()])
 
 
 def distilled(
@@ -108,12 +103,12 @@ def same_seed_same_bits(method: Recipe) -> None:
 def inputs_and_chance_untouched(method: Recipe) -> None:
     rows = task.rows_of(COUNTS)
     before = Rows(rows.inputs.clone(), rows.labels.clone())
-    states = (torch.get_rng_state(), checks._numpy_state(), random.getstate())
+    states = (torch.get_rng_state(), checks.numpy_state(), random.getstate())
     distilled(method, rows)
     expect(_same(rows, before), "expected the training rows as they were; work on a copy")
     expect(
         torch.equal(states[0], torch.get_rng_state())
-        and np.array_equal(states[1], checks._numpy_state())
+        and np.array_equal(states[1], checks.numpy_state())
         and states[2] == random.getstate(),
         "expected the global generators as they were, but one moved on; draw from run.rng",
     )

@@ -1,7 +1,8 @@
 """Steps of csdm, all classes at once and one by one: read the ratio, not the milliseconds.
 
 Each round is of `STEPS` steps, in processor time. The memory it took above the idle process stands
-in the extra information.
+in the extra information. What bounds the ratio is the networks' own work on the images, most of a
+step and the same either way; a loop pays for it in small portions, and for its calls.
 """
 
 import copy

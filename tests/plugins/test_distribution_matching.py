@@ -4,7 +4,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from ltbench import recipe
+from ltbench import Recipe, recipe
 from ltbench.testing.distilled import BUDGET, COUNTS, distilled
 from ltbench.testing.task import rows_of
 from ltbench_plugins.distribution_matching import batches, blends, stored
@@ -70,6 +70,12 @@ def test_learned_rows_begin_as_those_that_chance_keeps():
     torch.testing.assert_close(made.inputs, kept.inputs, rtol=0, atol=1e-6)
 
 
+def test_repeats_of_a_real_row_go_apart():
+    rows = rows_of((8, 2))
+    made = distilled(recipe("dm"), rows, replace(BUDGET, ipc=4))
+    assert len(made.inputs.unique(dim=0)) == 8
+
+
 @pytest.mark.parametrize("text", ["dm", "dm(pool=True)", "sdd"])
 def test_the_distance_falls(text):
     seen = []
@@ -83,7 +89,7 @@ def test_the_distance_falls(text):
 
     longer = replace(BUDGET, iterations=100, rows=32, lr=0.02)
     distilled(
-        recipe("random").__class__(Watched(**{"pool": True} if "pool" in text else {})),
+        Recipe(Watched(**{"pool": True} if "pool" in text else {})),
         rows_of(COUNTS),
         longer,
     )
