@@ -42,9 +42,15 @@ class Against(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """What a recipe is worth over all tables; numbers are means over the problems it can take."""
+    """What a recipe is worth over all tables; numbers are means over the problems it can take.
+
+    `brier_over_plain` is a difference on the same problems, as those of F1 are. `whole` says that
+    every learner takes the recipe on every table.
+    """
 
     recipe: str
+    whole: bool
+    brier_over_plain: float | None
     metrics: dict[str, Mean]
     over_plain: Against | None
     over_tuned: Against | None
@@ -108,6 +114,9 @@ def compare(protocol: Tabular, found: Sequence[Record]) -> Comparison:
     floor = {name: recipes.index(name) for name in (PLAIN, TUNED) if name in recipes}
     against = {name: _against(ranking, ranking[row]) for name, row in floor.items()}
     average, groups, friedman = _ranked(_mean(ranking, -1).mean(-1))
+    brier = values[TABULAR_NAMES.index("brier")]
+    worse = brier - brier[floor[PLAIN]] if PLAIN in floor else np.full_like(brier, np.nan)
+    uncalibrated = _mean(_mean(_mean(worse, -1), -1), -1)
     rows = []
     for row, recipe in enumerate(recipes):
         own = [record for record in found if record.recipe == recipe]
@@ -120,6 +129,8 @@ def compare(protocol: Tabular, found: Sequence[Record]) -> Comparison:
         by_table = sign * _mean(_mean(ranking[row], -1), 1)
         compared = Compared(
             recipe=recipe,
+            whole=average[row] is not None or not np.isnan(_mean(ranking[row], -1)).any(),
+            brier_over_plain=rounded(uncalibrated[row]),
             metrics=dict(zip(TABULAR_NAMES, means_of(means[:, row]), strict=True)),
             over_plain=against[PLAIN][row] if PLAIN in against and recipe != PLAIN else None,
             over_tuned=against[TUNED][row] if TUNED in against and recipe != TUNED else None,

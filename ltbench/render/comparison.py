@@ -34,35 +34,21 @@ def markdown(board: Comparison) -> str:
     """The tables in percent, and what one needs to know to read them."""
     others = [name for name in TABULAR_NAMES if name not in FIRST]
     ranking = LABELS.get(board.ranking, "F1")
-    below = [
-        f"over {PLAIN}",
-        f"over {TUNED}",
-        *(["rank"] if board.friedman else []),
-    ]
-    plain = next((row for row in board.rows if row.recipe == PLAIN), None)
+    whole, parts = ([r for r in board.rows if r.whole is which] for which in (True, False))
     blocks = [
         f"# {board.protocol}",
         board.description,
-        table_of(
-            ["recipe", LABELS["f1"], *below, *(LABELS[name] for name in FIRST[1:]), "cost"],
-            [
-                [
-                    recipe_cell(row.recipe, row.notes) + _marks(row, plain),
-                    _value(row, "f1"),
-                    _difference(row.over_plain),
-                    _difference(row.over_tuned),
-                    *([_average_rank(row)] if board.friedman else []),
-                    *(_value(row, name) for name in FIRST[1:]),
-                    number(row.cost.relative, "{:.2f}x"),
-                ]
-                for row in board.rows
-            ],
-        ),
+        _first_table(whole, ranked=board.friedman is not None),
+        "Recipes that not every learner takes, on the problems that they can take; compare their "
+        "differences and, below, their F1 with one learner:"
+        if whole and parts
+        else "",
+        _first_table(parts, ranked=False),
         legend(
             "In percent: means over learners and tables, of each seed's two folds",
             f"*over {PLAIN}*, *over {TUNED}*: the difference in {ranking} to plain learners, and "
-            "to those with a threshold set on held-out rows, on the problems that a recipe takes, "
-            "with the 95 % interval over tables",
+            "to those with a threshold set on held-out rows, on the same problems, with the 95 % "
+            "interval over tables",
             *_ordering(board),
             *_ranks(board),
             "*F1*, *G-mean*: of decisions, which are the recipe's own: the largest score unless it "
@@ -136,12 +122,33 @@ def markdown(board: Comparison) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def _first_table(rows: list[Compared], ranked: bool) -> str:
+    if not rows:
+        return ""
+    over = [f"over {PLAIN}", f"over {TUNED}", *(["rank"] if ranked else [])]
+    return table_of(
+        ["recipe", LABELS["f1"], *over, *(LABELS[name] for name in FIRST[1:]), "cost"],
+        [
+            [
+                recipe_cell(row.recipe, row.notes) + _marks(row),
+                _value(row, "f1"),
+                _difference(row.over_plain),
+                _difference(row.over_tuned),
+                *([_average_rank(row)] if ranked else []),
+                *(_value(row, name) for name in FIRST[1:]),
+                number(row.cost.relative, "{:.2f}x"),
+            ]
+            for row in rows
+        ],
+    )
+
+
 def _ordering(board: Comparison) -> list[str]:
     if board.ranking != "f1-then-g-mean":
-        return ["rows are ordered by the first of these"]
+        return [f"rows are ordered by the difference to {PLAIN}"]
     return [
-        "rows are ordered by the first of these; those within one standard error of the best left "
-        "by G-mean"
+        f"rows are ordered by the difference to {PLAIN}, those within one standard error of the "
+        "best left by G-mean"
     ]
 
 
@@ -156,10 +163,9 @@ def _ranks(board: Comparison) -> list[str]:
     ]
 
 
-def _marks(row: Compared, plain: Compared | None) -> str:
+def _marks(row: Compared) -> str:
     marks = "" if row.over_tuned is None or row.over_tuned.better else " †"
-    own, base = (r.metrics["brier"].mean if r else None for r in (row, plain))
-    if own is not None and base is not None and own > base + UNCALIBRATED:
+    if row.brier_over_plain is not None and row.brier_over_plain >= UNCALIBRATED:
         marks += " ‡"
     return marks
 
@@ -191,7 +197,7 @@ def frame(board: Comparison) -> "pandas.DataFrame":
 
 
 def _flat(row: Compared) -> dict[str, Any]:
-    flat: dict[str, Any] = {"recipe": row.recipe}
+    flat: dict[str, Any] = {"recipe": row.recipe, "whole": row.whole}
     flat |= {name: mean.mean for name, mean in row.metrics.items()}
     for name, against in ((PLAIN, row.over_plain), (TUNED, row.over_tuned)):
         gap = against.difference if against else Mean(None, None, None)
@@ -202,6 +208,7 @@ def _flat(row: Compared) -> dict[str, Any]:
         }
         for outcome in ("won", "tied", "lost"):
             flat[f"{outcome}_against_{name}"] = getattr(against, outcome) if against else None
+    flat["brier_over_erm"] = row.brier_over_plain
     flat |= {"average_rank": row.average_rank, "group": row.group}
     flat |= {f"f1_with_{name}": value for name, value in row.by_learner.items()}
     flat |= {f"f1_on_{name}": value for name, value in row.by_table.items()}
