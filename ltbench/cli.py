@@ -1,9 +1,12 @@
 """The command line: reads arguments, calls, prints; whatever is heavy is imported when used."""
 
 import os
+import shlex
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +101,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--shard", metavar="I/N", help="The I-th of N parts of the cells, to be merged.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Kill a cell that takes longer.")
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
 @DATA
@@ -113,6 +117,7 @@ def run(
     shard: str | None,
     timeout: float | None,
     memory: float | None,
+    fail_fast: bool,
     fresh: bool,
     dry_run: bool,
     data: Sequence[str],
@@ -145,16 +150,31 @@ def run(
     if dry_run:
         _tell_plan(plan, execute.estimate(plan, jobs), as_json)
         return
-    made = _run(plan, jobs, Limits(timeout, memory))
+    made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast)
+    rejected: list[Rejected] = []
+    if made or plan.done:
+        rejected = _show_table(registry, protocol, results, plan, made)
+    if stopped:
+        left = len(plan.todo) - len(made)
+        command = shlex.join(["ltbench", *sys.argv[1:]])
+        click.echo(f"{stopped} with {left} cells left; to continue: {command}", err=True)
+        sys.exit(130 if stopped == "interrupted" else 1)
+    count = Counter(record.status for record in made)
+    if rejected or (recipes and count["skipped"]):
+        sys.exit(2)
+    sys.exit(0 if count.keys() <= {"ok", "skipped"} else 1)
+
+
+def _show_table(
+    registry: "Registry", protocol: str, results: Path, plan: "Plan", made: "list[Record]"
+) -> "list[Rejected]":
     path = results / plan.protocol.name / "table.md"
     rejected = _write_table(registry, protocol, results, path)
     click.echo(path.read_text(encoding="utf-8"), nl=False)
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
     click.echo(f"{path} written; {len(plan.done)} cells had a record, new: {told}", err=True)
-    if rejected or (recipes and count["skipped"]):
-        sys.exit(2)
-    sys.exit(0 if count.keys() <= {"ok", "skipped"} else 1)
+    return rejected
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -164,20 +184,41 @@ def _shard(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def _run(plan: "Plan", jobs: int, limits: "Limits") -> "list[Record]":
+def _run(plan: "Plan", jobs: int, limits: "Limits", fail_fast: bool) -> "tuple[list[Record], str]":
+    """The records made, and how the run was stopped, if it was."""
     from ltbench.execute import execute
     from ltbench.progress import shown
 
     made: list[Record] = []
+    with _interruptible() as interrupted:
+        events = execute(plan, jobs, limits, lambda: bool(interrupted))
+        try:
+            for event in shown(events, len(plan.todo)):
+                if event.ended is not None:
+                    made.append(event.ended)
+                    if fail_fast and event.ended.status not in ("ok", "skipped"):
+                        return made, "stopped"
+        except KeyboardInterrupt:
+            pass
+    return made, "interrupted" if interrupted else ""
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Ctrl-C once lets the cells in hand be finished, twice stops now; tells how often it came."""
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+        click.echo("finishing the cells in hand; Ctrl-C again stops now", err=True)
+
+    before = signal.signal(signal.SIGINT, note)
     try:
-        for event in shown(execute(plan, jobs, limits), len(plan.todo)):
-            if event.ended is not None:
-                made.append(event.ended)
-    except KeyboardInterrupt:
-        left = len(plan.todo) - len(made)
-        click.echo(f"stopped with {left} cells left; the same command continues", err=True)
-        sys.exit(130)
-    return made
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @main.command()

@@ -2,7 +2,9 @@
 
 import pickle
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -13,6 +15,7 @@ import torch
 
 from ltbench import environment, records, tracks
 from ltbench.cell import Cell, blank, run_cell
+from ltbench.claims import Claims
 from ltbench.errors import LTBenchError
 from ltbench.processes import Limits, Worker, can_fork
 from ltbench.protocols import Protocol
@@ -33,6 +36,7 @@ class Plan:
     sources: dict[str, Any] = field(repr=False)
     device: torch.device
     results: Path
+    fresh: bool = False
 
     @property
     def todo(self) -> list[Cell]:
@@ -95,7 +99,7 @@ def plan(
         raise LTBenchError(f"shard {part}/{parts} is none; the first of two is 1/2")
     cells = cells[part - 1 :: parts]
     done = [] if fresh else list(_finished(cells, results))
-    return Plan(protocol, cells, done, sources, where, results)
+    return Plan(protocol, cells, done, sources, where, results, fresh)
 
 
 def _device(name: str) -> torch.device:
@@ -138,12 +142,19 @@ def _finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
             yield record
 
 
-def execute(plan: Plan, jobs: int = 1, limits: Limits | None = None) -> Iterator[Event]:
+def execute(
+    plan: Plan,
+    jobs: int = 1,
+    limits: Limits | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
     """Runs the cells that are left and writes a record of each.
 
     With one job and no `limits` the cells run in this process; else each runs in a forked one of
     its own, which shares the data and costs a few milliseconds. Where forking is not safe, which is
-    everywhere but on Linux and with a GPU, they run here after all.
+    everywhere but on Linux and with a GPU, they run here after all. Cells that another run has in
+    hand are left to it, and waited for. Once `stopping` says so, no cell is begun; those in hand
+    are finished.
 
     Raises:
         LTBenchError: a record cannot be written, or limits cannot be kept here.
@@ -152,12 +163,36 @@ def execute(plan: Plan, jobs: int = 1, limits: Limits | None = None) -> Iterator
     forking = can_fork() and plan.device.type == "cpu"
     if limits and not forking:
         raise LTBenchError("a timeout and a limit of memory need Linux and the device cpu")
+    waiting, claims = deque(plan.todo), Claims(plan.results, plan.protocol.name)
     if forking and (jobs > 1 or limits is not None):
-        yield from _in_processes(plan, jobs, limits or Limits())
-    else:
-        for cell in plan.todo:
+        yield from _in_processes(plan, jobs, limits or Limits(), waiting, claims, stopping)
+        return
+    while waiting and not stopping():
+        cell = yield from _claimed(plan, waiting, claims)
+        if cell is not None:
             yield Event(began=cell)
             yield Event(ended=_run_and_write(plan, cell))
+            claims.release(cell)
+        elif waiting:
+            time.sleep(POLL)
+
+
+def _claimed(
+    plan: Plan, waiting: deque[Cell], claims: Claims
+) -> Generator[Event, None, Cell | None]:
+    """The next cell that no other run has in hand; tells of those that another has made since."""
+    for _ in range(len(waiting)):
+        cell = waiting.popleft()
+        if not claims.take(cell):
+            waiting.append(cell)
+            continue
+        made = None if plan.fresh else next(_finished([cell], plan.results), None)
+        if made is None:
+            return cell
+        claims.release(cell)
+        yield Event(began=cell)
+        yield Event(ended=made)
+    return None
 
 
 def _run_and_write(plan: Plan, cell: Cell) -> Record:
@@ -165,14 +200,22 @@ def _run_and_write(plan: Plan, cell: Cell) -> Record:
     return records.write(plan.results, record, predictions)
 
 
-def _in_processes(plan: Plan, jobs: int, limits: Limits) -> Iterator[Event]:
+def _in_processes(
+    plan: Plan,
+    jobs: int,
+    limits: Limits,
+    waiting: deque[Cell],
+    claims: Claims,
+    stopping: Callable[[], bool],
+) -> Iterator[Event]:
     _import_ahead()
-    waiting = plan.todo[::-1]
     running: dict[Connection[Any, Any], tuple[Cell, Worker]] = {}
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                cell = waiting.pop()
+        while running or (waiting and not stopping()):
+            while len(running) < jobs and not stopping():
+                cell = yield from _claimed(plan, waiting, claims)
+                if cell is None:
+                    break
                 worker = Worker(partial(_work, plan, cell), limits)
                 running[worker.answer] = (cell, worker)
                 yield Event(began=cell)
@@ -182,13 +225,17 @@ def _in_processes(plan: Plan, jobs: int, limits: Limits) -> Iterator[Event]:
             for answer, (cell, worker) in list(running.items()):
                 if answer in ready or not worker.process.is_alive():
                     del running[answer]
-                    yield Event(ended=_received(plan, cell, worker))
+                    record = _received(plan, cell, worker)
+                    claims.release(cell)
+                    yield Event(ended=record)
                 elif worker.overdue:
                     del running[answer]
                     worker.kill()
                     reason = f"killed after {limits.timeout:g} s{worker.last_words()}"
                     record = blank(cell, plan.device, "timeout", reason)
-                    yield Event(ended=records.write(plan.results, record, None))
+                    record = records.write(plan.results, record, None)
+                    claims.release(cell)
+                    yield Event(ended=record)
     finally:
         for _, worker in running.values():
             worker.kill()

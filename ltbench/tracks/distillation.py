@@ -8,7 +8,7 @@ does in training, and scores the last epoch of each on the test split.
 import copy
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,9 +36,6 @@ from ltbench.tracks.recognition import (
     split,
     time_plain,
 )
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["FLOOR", "load", "plan", "run", "seconds"]
 
