@@ -137,13 +137,13 @@ def run(
     for name, limit in (("timeout", timeout), ("memory", memory)):
         if limit is not None and not 0 < limit < float("inf"):
             raise LTBenchError(f"a {name} of {limit:g} is no limit; it must be above 0")
-    from ltbench import execute
+    from ltbench import execute, health
     from ltbench.processes import Limits
 
     registry = _registry(plugins, strict, data)
     part = _shard(shard) if shard is not None else (1, 1)
     plan = execute.plan(registry, protocol, recipes, seeds, results, device, fresh, part)
-    jobs = jobs or max(1, _cores() // plan.protocol.compute.threads)
+    jobs = jobs or max(1, health.usable_cores() // plan.protocol.compute.threads)
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
@@ -294,6 +294,60 @@ def show(record: Path, data: Sequence[str], plugins: Sequence[str], strict: bool
     click.echo(show(_registry(plugins, strict, data), record))
 
 
+@main.command()
+@click.argument("protocol")
+@click.option("-m", "--method", "recipes", multiple=True, metavar="RECIPE")
+@click.option("--seeds", type=int, metavar="N")
+@DATA
+@JSON
+@RESULTS
+@PLUGINS
+def status(
+    protocol: str,
+    recipes: Sequence[str],
+    seeds: int | None,
+    data: Sequence[str],
+    as_json: bool,
+    results: Path,
+    plugins: Sequence[str],
+    strict: bool,
+) -> None:
+    """Tell how far the cells of PROTOCOL have come, and what is running."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from ltbench import execute, health
+
+    plan = execute.plan(_registry(plugins, strict, data), protocol, recipes, seeds, results)
+    jobs = max(1, health.usable_cores() // plan.protocol.compute.threads)
+    standing = health.standing(plan, jobs)
+    if as_json:
+        _print_json(standing)
+        return
+    done = ", ".join(f"{n} {status}" for status, n in standing.done.items()) or "none"
+    click.echo(f"{standing.protocol}: {standing.cells} cells; done: {done}; left: {standing.left}")
+    for cell in standing.running:
+        click.echo(f"running: {cell}")
+    for cell, reason in standing.faults.items():
+        click.echo(f"to be tried again: {cell} {reason}")
+    if standing.left:
+        click.echo(f"about {_duration(standing.seconds)} left with {jobs} jobs")
+
+
+@main.command()
+@JSON
+@RESULTS
+@PLUGINS
+def doctor(as_json: bool, results: Path, plugins: Sequence[str], strict: bool) -> None:
+    """Examine the machine, the data folder and the plugins."""
+    from ltbench import health
+
+    found = health.examined(_registry(plugins, strict), results)
+    if as_json:
+        _print_json(dict(found))
+        return
+    for part, told in found:
+        _print_entry({part: told})
+
+
 @main.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @JSON
@@ -377,10 +431,6 @@ def _registry(plugins: Sequence[str], strict: bool, data: Sequence[str] = ()) ->
     if strict:
         registry.load_all()
     return registry
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _tell_plan(plan: "Plan", seconds: float, as_json: bool) -> None:

@@ -263,8 +263,9 @@ def _checked(where: Path, parts: Sequence[Rows], names: Sequence[str]) -> Datase
             raise LTBenchError(f"{where}: class {missing} has no images in one split")
     if len(names) < 2:
         raise LTBenchError(f"{where} has one class; there is nothing to tell apart")
-    if len(set(names)) < len(names):
-        raise LTBenchError(f"{where}: two classes of one name among {', '.join(names)}")
+    twin = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    if twin is not None:
+        raise LTBenchError(f"{where}: two classes of one name, {twin!r}; rename one of them")
     if len(parts) == 2 and parts[0].inputs.shape[1:] != parts[1].inputs.shape[1:]:
         raise LTBenchError(
             f"{where}: images to train on are {list(parts[0].inputs.shape[1:])}, "
