@@ -4,7 +4,8 @@ import os
 import platform
 import random
 import subprocess
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -69,19 +70,39 @@ def _git(root: Path, *words: str) -> str | None:
 def own(threads: int, seed: int) -> Iterator[None]:
     """A process as one cell needs it, and afterwards as it was.
 
-    Sets the threads, and seeds every global generator in case a method uses one.
+    Sets the threads, and seeds every global generator in case a method uses one. What a method may
+    leave behind besides is put back as well: switches of torch, warnings' filters, the folder.
     """
     before_threads, before_dtype = torch.get_num_threads(), torch.get_default_dtype()
     before_numpy, before_python = np.random.get_state(), random.getstate()
+    before_switches = [read() for read, _ in SWITCHES]
+    before_folder, before_error = os.getcwd(), np.geterr()
     torch.set_num_threads(threads)
     np.random.seed(seed)
     random.seed(seed)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             torch.manual_seed(seed)
             yield
     finally:
         torch.set_num_threads(before_threads)
         torch.set_default_dtype(before_dtype)
         np.random.set_state(before_numpy)
+        np.seterr(**before_error)
         random.setstate(before_python)
+        for (_, write), value in zip(SWITCHES, before_switches, strict=True):
+            write(value)
+        os.chdir(before_folder)
+
+
+def _switch(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
+SWITCHES = [
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    *(_switch(torch.backends.cudnn, name) for name in ("benchmark", "deterministic", "enabled")),
+]
+"""What reads and what writes each global switch of torch that changes numbers or speed."""

@@ -1,4 +1,6 @@
+import os
 import random
+import warnings
 
 import numpy as np
 import torch
@@ -29,3 +31,23 @@ def test_a_process_is_left_as_it_was_and_chance_inside_follows_the_seed():
     assert torch.equal(states[0], torch.get_rng_state())
     assert (states[1] == np.random.get_state()[1]).all()
     assert states[2] == random.getstate()
+
+
+def test_what_a_method_leaves_behind_is_put_back(tmp_path):
+    folder, filters = os.getcwd(), list(warnings.filters)
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic, torch.get_float32_matmul_precision()
+    with own(threads=1, seed=0):
+        os.chdir(tmp_path)
+        warnings.simplefilter("error")
+        np.seterr(all="raise")
+        cudnn.benchmark, cudnn.deterministic = not before[0], not before[1]
+        torch.set_float32_matmul_precision("medium")
+        torch.use_deterministic_algorithms(True)
+        torch.set_grad_enabled(False)
+    assert os.getcwd() == folder
+    assert warnings.filters == filters
+    assert np.geterr()["over"] == "warn"
+    assert (cudnn.benchmark, cudnn.deterministic, torch.get_float32_matmul_precision()) == before
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.is_grad_enabled()
