@@ -95,11 +95,11 @@ def own(threads: int, seed: int) -> Iterator[None]:
         os.chdir(before_folder)
 
 
-def _switch(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _switch(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
 
-SWITCHES = [
+SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
     (torch.is_grad_enabled, torch.set_grad_enabled),
     (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
