@@ -61,10 +61,53 @@ HOSTILE = """
             torch.set_default_dtype(torch.float64)
             os.chdir("/")
 
+    class Loops(Method):
+        name = "loops"
+        def prepare(self, run):
+            while True:
+                pass
+
+    class Floods(Method):
+        name = "floods"
+        def prepare(self, run):
+            while True:
+                print("and again")
+
+    class Stops(Method):
+        name = "stops"
+        def prepare(self, run):
+            os.kill(os.getpid(), 19)
+
+    class Exits(Method):
+        name = "exits"
+        def prepare(self, run):
+            sys.exit(0)
+
+    class Interrupts(Method):
+        name = "interrupts"
+        def prepare(self, run):
+            raise KeyboardInterrupt
+
+    class Recurses(Method):
+        name = "recurses"
+        def prepare(self, run):
+            self.prepare(run)
+
+    class Raises(Method):
+        name = "raises"
+        def prepare(self, run):
+            raise type("Strange", (BaseException,), {})
+
+    class Diverges(Method):
+        name = "diverges"
+        def criterion(self, scores, labels, run):
+            return scores.sum(dim=1) * float("nan")
+
     @hookimpl
     def register_methods(register):
-        for method in (Hangs, Hoards, Crashes, Leaves, Closes, Threads, Reseeds):
-            register(method)
+        for value in list(globals().values()):
+            if isinstance(value, type) and issubclass(value, Method) and value is not Method:
+                register(value)
 """
 
 
@@ -159,3 +202,21 @@ def test_limits_that_cannot_be_kept_are_refused(go, monkeypatch):
     monkeypatch.setattr("ltbench.execute.can_fork", lambda: False)
     with pytest.raises(LTBenchError, match="need Linux and the device cpu"):
         go("erm", memory=100)
+
+
+def test_twelve_hostile_methods_among_forty_cells_cost_their_own_rows_alone(go):
+    good = [f"logit-adjustment(tau={k / 10})" for k in range(1, 29)]
+    right = {
+        **dict.fromkeys(["hangs", "loops", "floods", "stops"], "timeout"),
+        "hoards": "out-of-memory",
+        **dict.fromkeys(["crashes", "leaves", "exits", "interrupts", "recurses"], "failed"),
+        **dict.fromkeys(["raises", "diverges"], "failed"),
+    }
+    mixed = [*right, *good]
+    found = go(*sorted(mixed), timeout=8, memory=1500)
+    assert {name: found.pop(name).status for name in right} == right
+    assert {record.status for record in found.values()} == {"ok"}
+    alone = go(*good, fresh=True, timeout=None)
+    assert {name: r.metrics for name, r in found.items()} == {
+        name: r.metrics for name, r in alone.items()
+    }
