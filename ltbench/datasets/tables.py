@@ -1,6 +1,7 @@
 """Tables: what scikit-learn ships, files of the data folder, or what OpenML has of them."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -142,7 +143,8 @@ def _fetched(source: str, number: int) -> "tuple[pd.DataFrame, str]":
 
     folder = data_folder() / "openml"
     try:
-        bunch = fetch_openml(data_id=number, as_frame=True, data_home=folder, parser="auto")
+        with warnings.catch_warnings(action="ignore"):  # what fails is told below, once
+            bunch = fetch_openml(data_id=number, data_home=folder, n_retries=1, delay=0.1)
     except (URLError, OSError, ValueError) as error:
         raise LTBenchError(
             f"table {source} is not in {data_folder()} and could not be fetched from OpenML, "
