@@ -196,7 +196,8 @@ def _ranked(ranking: Floats) -> tuple[list[float | None], list[str], Friedman | 
     if k < 3 or tables < 2:
         return average, groups, None
     ranks = rankdata(-ranking[whole], axis=0).mean(axis=1)
-    statistic, p_value = friedmanchisquare(*ranking[whole])
+    alike = np.ptp(ranks) == 0  # then the test divides by nothing
+    statistic, p_value = (0.0, 1.0) if alike else friedmanchisquare(*ranking[whole])
     quantile = studentized_range.isf(1 - CONFIDENCE, k, np.inf) / math.sqrt(2)
     critical = quantile * math.sqrt(k * (k + 1) / (6 * tables))
     order = np.argsort(ranks, kind="stable")

@@ -197,7 +197,7 @@ def _medians(values: Floats) -> list[list[float | None]]:
 
 
 def rounded(number: float) -> float | None:
-    return round(number, DIGITS) if math.isfinite(number) else None
+    return round(float(number), DIGITS) if math.isfinite(number) else None
 
 
 def _or(number: float | None, other: float) -> float:

@@ -131,6 +131,7 @@ def test_rows_of_equal_value_share_a_rank():
     average, groups, test = _ranked(np.ones((3, 4)) * np.arange(4))
     assert average == [2.0, 2.0, 2.0]
     assert groups == ["a", "a", "a"]
+    assert (test.statistic, test.p_value) == (0.0, 1.0)
 
 
 def test_two_recipes_are_not_ranked_against_each_other():
