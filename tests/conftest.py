@@ -1,11 +1,14 @@
 """What several test files share: a protocol that runs in a blink, and installed plugins."""
 
+import os
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; it counts before torch is loaded
 
 TINY = """
 name = "tiny"
