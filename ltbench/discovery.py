@@ -5,7 +5,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -90,10 +90,15 @@ def in_precedence(files: Sequence[Plugin]) -> list[Plugin]:
 
 
 def _installed(point: metadata.EntryPoint) -> Plugin:
-    package = point.dist.name if point.dist is not None else "unknown"
-    version = point.dist.version if point.dist is not None else "0"
+    package, version = _told(point.dist) if point.dist is not None else ("unknown", "0")
     file = _origin(point.module)
     return Plugin(point.name, package, version, file, point.load, built_in=package == "ltbench")
+
+
+@cache
+def _told(package: metadata.Distribution) -> tuple[str, str]:
+    """Its name and version, which take a while to read."""
+    return package.name, package.version
 
 
 def _origin(module: str) -> Path | None:

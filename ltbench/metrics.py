@@ -11,6 +11,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ltbench.names import NAMES as NAMES
+from ltbench.names import TABULAR_NAMES as TABULAR_NAMES
+
 Integers = NDArray[np.integer]
 Floats = NDArray[np.float64]
 
@@ -127,20 +130,6 @@ def scored(
     }
 
 
-NAMES = (
-    "balanced_accuracy",
-    "accuracy",
-    "many",
-    "medium",
-    "few",
-    "worst_class",
-    "g_mean",
-    "macro_f1",
-    "macro_auc",
-    "expected_calibration_error",
-)
-
-
 def _divided(numerator: Integers, denominator: Integers) -> Floats:
     """Element by element; NaN where the denominator is 0."""
     safe = np.where(denominator == 0, 1, denominator)
@@ -244,17 +233,4 @@ def tabular_scored(
     }
 
 
-TABULAR_NAMES = (
-    "f1",
-    "f1_tuned",
-    "g_mean",
-    "average_precision",
-    "brier",
-    "balanced_accuracy",
-    "matthews",
-    "f2",
-    "auc",
-    "log_loss",
-    "expected_calibration_error",
-)
 SMALLEST = 1e-15  # of a probability whose logarithm is taken

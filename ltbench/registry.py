@@ -151,9 +151,9 @@ class Registry:
 
     def tables(self) -> list[str]:
         """The names of the tables that can be read without asking for them elsewhere."""
-        from ltbench.datasets.tables import SHIPPED, names_in_data_folder
+        from ltbench.datasets import SHIPPED_TABLES, tables_in_data_folder
 
-        return [*names_in_data_folder(), *(f"scikit-learn/{name}" for name in SHIPPED)]
+        return [*tables_in_data_folder(), *(f"scikit-learn/{name}" for name in SHIPPED_TABLES)]
 
     def table(self, name: str) -> "tuple[pandas.DataFrame, str]":
         """A table as it stands in its file, and its fingerprint."""

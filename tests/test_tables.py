@@ -145,7 +145,7 @@ def test_a_table_of_the_data_folder_comes_before_openml(tmp_path, monkeypatch):
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
     (tmp_path / "tabular").mkdir()
     FRAME.to_csv(tmp_path / "tabular" / "mine.csv", index=False)
-    assert tables.names_in_data_folder() == ["tabular/mine"]
+    assert tables.tables_in_data_folder() == ["tabular/mine"]
     assert len(load("mine", TableData("tabular/mine", "any", openml=1), {})) == 6
 
 

@@ -67,6 +67,8 @@ class Dataset:
 Loader = Callable[..., Dataset]
 """Reads a source; that of files takes the `size` to which images are cut."""
 
+SHIPPED_TABLES = ("breast-cancer", "diabetes", "digits", "iris", "wine")
+TABLE_ENDINGS = (".parquet", ".csv")
 VISION = ("cifar10", "cifar100", "fashion-mnist", "mnist", "svhn")
 
 
@@ -94,6 +96,13 @@ def folders_with_data() -> list[Path]:
     inner = sorted(folder.iterdir()) if folder.is_dir() else []
     starts = ("train", "train.parquet", "train.txt")
     return [path for path in inner if any((path / start).exists() for start in starts)]
+
+
+def tables_in_data_folder() -> list[str]:
+    """The sources that stand in the data folder as tables."""
+    folder = data_folder() / "tabular"
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [f"tabular/{file.stem}" for file in files if file.suffix in TABLE_ENDINGS]
 
 
 def of_files(path: Path) -> Loader:

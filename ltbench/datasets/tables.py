@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltbench.datasets import data_folder
+from ltbench.datasets import SHIPPED_TABLES, TABLE_ENDINGS, data_folder, tables_in_data_folder
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.imbalance import class_counts, long_tailed
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ltbench.protocols import TableData
 
-SHIPPED = ("breast-cancer", "diabetes", "digits", "iris", "wine")
-ENDINGS = (".parquet", ".csv")
 FEW_VALUES = 0.5  # a column of words of which this share are numbers is one of numbers, with faults
 
 
@@ -79,13 +77,6 @@ def load(name: str, data: "TableData", known: dict[str, Path]) -> TableRows:
     return _limited(name, _classified(name, frame, data, fingerprint), data)
 
 
-def names_in_data_folder() -> list[str]:
-    """The sources that stand in the data folder as tables."""
-    folder = data_folder() / "tabular"
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [f"tabular/{file.stem}" for file in files if file.suffix in ENDINGS]
-
-
 @cache
 def _read_cached(path: Path) -> "tuple[pd.DataFrame, str]":
     import pandas as pd
@@ -109,13 +100,13 @@ def read(source: str, openml: int | None, known: dict[str, Path]) -> "tuple[pd.D
         return _read_cached(known[source])
     if source.startswith("scikit-learn/"):
         return _shipped(source.removeprefix("scikit-learn/"))
-    for ending in ENDINGS:
+    for ending in TABLE_ENDINGS:
         path = data_folder() / f"{source}{ending}"
         if path.exists():
             return _read_cached(path)
     if openml is None:
         raise UnknownName(
-            "table", source, [*names_in_data_folder(), *known], where="--data names more"
+            "table", source, [*tables_in_data_folder(), *known], where="--data names more"
         )
     return _fetched(source, openml)
 
@@ -124,8 +115,10 @@ def read(source: str, openml: int | None, known: dict[str, Path]) -> "tuple[pd.D
 def _shipped(name: str) -> "tuple[pd.DataFrame, str]":
     from sklearn import datasets
 
-    if name not in SHIPPED:
-        raise UnknownName("table of scikit-learn", name, SHIPPED, where="in the protocol's tables")
+    if name not in SHIPPED_TABLES:
+        raise UnknownName(
+            "table of scikit-learn", name, SHIPPED_TABLES, where="in the protocol's tables"
+        )
     bunch = getattr(datasets, f"load_{name.replace('-', '_')}")(as_frame=True)
     target = bunch.target
     if name != "diabetes":

@@ -3,6 +3,7 @@
 import hashlib
 import tomllib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,8 +14,7 @@ from msgspec import Meta, Struct
 
 from ltbench.distilling import Distilling
 from ltbench.errors import LTBenchError, UnknownName
-from ltbench.imbalance import class_counts
-from ltbench.metrics import NAMES, TABULAR_NAMES
+from ltbench.names import NAMES, TABULAR_NAMES
 from ltbench.validation import convert
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -91,6 +91,8 @@ class Imbalance(Table, frozen=True):
         if self.counts is not None:
             return self.counts
         assert self.profile != "counts" and self.n_max is not None and self.factor is not None
+        from ltbench.imbalance import class_counts
+
         return class_counts(self.profile, self.n_max, self.factor, len(available), self.minority)
 
 
@@ -269,6 +271,7 @@ class Tabular(Protocol, frozen=True, tag="tabular"):
 KINDS = (Recognition, Distillation, Tabular)
 
 
+@cache
 def built_in() -> dict[str, Traversable]:
     """The files of the project's own protocols by name."""
     found = (file for file in files(__package__).iterdir() if file.name.endswith(".toml"))
@@ -286,20 +289,40 @@ def load(file: Traversable | Path) -> Protocol:
 
 def _content(file: Traversable | Path, above: tuple[str, ...]) -> dict[str, Any]:
     """What a file states on top of its `base`: another file beside it, or a built-in protocol."""
+    content = dict(_parsed(file))
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    found = _base(file, base)
+    if found is None or base in above:
+        beside = file.parent.glob("*.toml") if isinstance(file, Path) else ()
+        known = {*built_in(), *(path.stem for path in beside if path != file)}
+        raise UnknownName("base", str(base), known, where=f"in protocol {file}")
+    return _merged(_content(found, (*above, base)), content)
+
+
+def _base(file: Traversable | Path, base: Any) -> Traversable | Path | None:
+    """The file of a base: one beside comes before a shipped one."""
+    if isinstance(file, Path) and isinstance(base, str) and Path(base).name == base:
+        beside = file.parent / f"{base}.toml"
+        if beside != file and beside.exists():
+            return beside
+    return built_in().get(base) if isinstance(base, str) else None
+
+
+def _parsed(file: Traversable | Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        return _toml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise LTBenchError(f"protocol {file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LTBenchError(f"protocol {file} is not TOML: {error}") from None
-    base = content.pop("base", None)
-    if base is None:
-        return content
-    beside = file.parent.glob("*.toml") if isinstance(file, Path) else ()
-    known = built_in() | {path.stem: path for path in beside if path != file}
-    if base not in known or base in above:
-        raise UnknownName("base", str(base), known, where=f"in protocol {file}")
-    return _merged(_content(known[base], (*above, base)), content)
+
+
+@cache
+def _toml(text: str) -> dict[str, Any]:
+    """A text is parsed once, however many files stand on it."""
+    return tomllib.loads(text)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
