@@ -6,10 +6,10 @@ import pytest
 import torch
 from imblearn import combine
 from imblearn import under_sampling as samplers
+from resampling import clouds, resampled, rows_at, shuffled
 from sklearn.ensemble import RandomForestClassifier
 
 from ltbench import Rows
-from ltbench.testing.probes import probe_run
 from ltbench_plugins.cleaning import (
     ENN,
     SMOTEENN,
@@ -42,26 +42,6 @@ def each(methods):
     return pytest.mark.parametrize("method", methods, ids=lambda method: method.name)
 
 
-def resampled(method, train, seed=0):
-    run = probe_run(method, train.labels.bincount(), torch.float32)
-    run.rng.manual_seed(seed)
-    run.seed = seed
-    return method.resample(train, run), run
-
-
-def clouds(counts, distance=1.0):
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    chance = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(labels), 3, generator=chance)
-    return Rows(distance * labels[:, None] + noise, labels)
-
-
-def rows_at(*classes):
-    """Rows on a line, a list of places for each class."""
-    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(list(map(len, classes))))
-    return Rows(torch.tensor([place for c in classes for place in c])[:, None], labels)
-
-
 def places(method, *classes, seed=0):
     """The places of the rows that are kept of each class."""
     kept, _ = resampled(method, rows_at(*classes), seed)
@@ -69,10 +49,6 @@ def places(method, *classes, seed=0):
         [round(place, 4) for place in kept.inputs[kept.labels == c, 0].tolist()]
         for c in range(len(classes))
     ]
-
-
-def shuffled(train, seed=0):
-    return train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))]
 
 
 def as_set(rows):

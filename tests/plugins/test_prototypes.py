@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from imblearn import under_sampling as samplers
+from resampling import clouds, resampled, rows_at, shuffled
 
 from ltbench import Rows
-from ltbench.testing.probes import probe_run
 from ltbench_plugins.prototypes import ClusterCentroids, NearMiss, VQUndersampling
 
 NEAR = [NearMiss(), NearMiss(version=2), NearMiss(version=3)]
@@ -16,30 +16,6 @@ METHODS = [*NEAR, ClusterCentroids(), ClusterCentroids(voting="hard"), VQUndersa
 def each(methods):
     names = [f"{m.name}-{'-'.join(map(str, vars(m).values()))}" for m in methods]
     return pytest.mark.parametrize("method", methods, ids=names)
-
-
-def resampled(method, train, seed=0):
-    run = probe_run(method, train.labels.bincount(), torch.float32)
-    run.rng.manual_seed(seed)
-    run.seed = seed
-    return method.resample(train, run), run
-
-
-def clouds(counts, distance=1.0):
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    chance = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(labels), 3, generator=chance)
-    return Rows(distance * labels[:, None] + noise, labels)
-
-
-def rows_at(*classes):
-    """Rows on a line, a list of places for each class."""
-    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(list(map(len, classes))))
-    return Rows(torch.tensor([place for c in classes for place in c])[:, None], labels)
-
-
-def shuffled(train):
-    return train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
 
 
 def as_set(rows):

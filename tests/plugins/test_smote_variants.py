@@ -4,36 +4,15 @@ import numpy as np
 import pytest
 import torch
 from imblearn import over_sampling as samplers
+from resampling import clouds, resampled, rows_at
 from sklearn.svm import SVC
 
 from ltbench import Rows
-from ltbench.testing.probes import probe_run
 from ltbench_plugins.smote import SMOTE
 from ltbench_plugins.smote_variants import SMOTENC, SVMSMOTE, KMeansSMOTE
 
 VARIANTS = [SVMSMOTE(), KMeansSMOTE(), SMOTENC()]
 each_variant = pytest.mark.parametrize("method", VARIANTS, ids=lambda method: method.name)
-
-
-def resampled(method, train, seed=0, categorical=()):
-    run = probe_run(method, train.labels.bincount(), torch.float32)
-    run.rng.manual_seed(seed)
-    run.seed = seed
-    run.categorical = categorical
-    return method.resample(train, run), run
-
-
-def clouds(counts, distance):
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    chance = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(labels), 3, generator=chance)
-    return Rows(distance * labels[:, None] + noise, labels)
-
-
-def rows_at(*classes):
-    """Rows on a line, a list of places for each class."""
-    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(list(map(len, classes))))
-    return Rows(torch.tensor([place for c in classes for place in c])[:, None], labels)
 
 
 def with_letters(numbers, letters, labels, alphabet="ABC"):
