@@ -48,10 +48,6 @@ class Plugin:
         """A hash of the source, so that a record tells which code made it."""
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
-    @cached_property
-    def outlines(self) -> list[Outline]:
-        return outlines(self.source)
-
 
 def outlines(source: str) -> list[Outline]:
     """The methods that a module's source defines, as far as plain reading tells."""

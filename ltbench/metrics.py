@@ -98,13 +98,13 @@ def expected_calibration_error(
     return float(np.abs(gap).sum() / len(labels))
 
 
-def relative_accuracy(accuracy: float, vanilla: float, balanced: float) -> float:
+def relative_accuracy(accuracy: Floats, vanilla: Floats, balanced: Floats) -> Floats:
     """Accuracy over the better of two references trained on a balanced set of the same size.
 
     `vanilla` is plain training's accuracy there, `balanced` the method's own (Zhang et al.,
     arXiv:2110.04596, section 4.1).
     """
-    return accuracy / max(vanilla, balanced)
+    return accuracy / np.maximum(vanilla, balanced)
 
 
 def scored(

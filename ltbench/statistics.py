@@ -33,8 +33,9 @@ def rank_ranges(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     scored = ~np.isnan(values).all(axis=1)
     better = np.zeros((len(values), len(values)), dtype=bool)
     for row in range(len(values)):
-        mean, half = interval(values[row] - values)
-        better[row] = mean - half > 0  # False where a mean is NaN
+        mean, half = interval(values[row] - values[row + 1 :])
+        better[row, row + 1 :] = mean - half > 0  # False where a mean is NaN
+        better[row + 1 :, row] = mean + half < 0
     above, below = better.sum(axis=0), better.sum(axis=1)
     best = np.where(scored, 1 + above, scored.sum() + 1)
     worst = np.where(scored, scored.sum() - below, len(values))

@@ -33,7 +33,7 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+        self.relu1, self.relu2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         self.stride, self.grown = stride, width - channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +58,10 @@ class Network(Branched):
         self.blocks, self.width = (options.depth - 2) // 6, options.width
         stem = nn.Conv2d(shape[0], self.width, 3, padding=1, bias=False)
         self.trunk = nn.Sequential(
-            stem, nn.BatchNorm2d(self.width), nn.ReLU(), *self._stage(self.width, self.width, 1)
+            stem,
+            nn.BatchNorm2d(self.width),
+            nn.ReLU(inplace=True),
+            *self._stage(self.width, self.width, 1),
         )
         self.branch, features = self.new_branch()
         self.head = nn.Linear(features, num_classes)

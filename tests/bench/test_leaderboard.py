@@ -1,15 +1,21 @@
-"""A leaderboard from 100,000 records, and reading records from their files."""
+"""Leaderboards of very many records, and reading records from their files."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from msgspec import structs
+from side_by_side import in_turn, ratio
 
-from ltbench import protocol
-from ltbench.leaderboards import build
+from ltbench import index, protocol
+from ltbench.columns import columns
+from ltbench.leaderboards import build, read
 from ltbench.metrics import NAMES
 from ltbench.records import Origin, Record, Timing, path_of, read_all, write
+from ltbench.registry import installed
 
 DIGITS = protocol("digits-lt")
 ONE = Record(
@@ -55,3 +61,54 @@ def test_read(benchmark, tmp_path: Path):
     )
     assert len(found) == 1000
     assert path_of(tmp_path, "digits-lt", "erm", 0).exists()
+
+
+RECIPES, SEEDS, NEW = 100, 10_000, 1000
+
+
+@pytest.fixture(scope="module")
+def a_million(tmp_path_factory):
+    """A results folder with the index of a million records; those of `erm` are there as files."""
+    folder = tmp_path_factory.mktemp("results")
+    chance = np.random.default_rng(0)
+    for position in range(RECIPES):
+        recipe = f"method-{position}" if position else "erm"
+        for seed in range(SEEDS if recipe == "erm" else 1):
+            write(folder, structs.replace(ONE, recipe=recipe, seed=seed), None)
+        place = path_of(folder, "digits-lt", recipe, 0).parent
+        part = columns([structs.replace(ONE, recipe=recipe, seed=seed) for seed in range(SEEDS)])
+        part.metrics[:] = chance.random(part.metrics.shape)
+        files = {
+            entry.name: (entry.stat().st_mtime_ns, entry.stat().st_size)
+            for entry in os.scandir(place)
+        }
+        head = index.Head(index.KEYS, place.stat().st_mtime_ns, part.recipes, part.kinds)
+        index._save(folder / "digits-lt" / "index" / place.name, head, part, files)
+    return folder
+
+
+@pytest.mark.benchmark(group="a million records to a table, the index warm")
+def test_warm(benchmark, a_million):
+    told, _ = index.read(a_million, "digits-lt")
+    frame = pd.DataFrame(np.concatenate([told.metrics, told.costs], axis=1), columns=index.KEYS)
+    frame["recipe"] = pd.Categorical.from_codes(told.recipe, told.recipes)
+    calls = {
+        "table": lambda: read(installed(), "digits-lt", a_million),
+        "group by": lambda: frame.groupby("recipe", observed=True).agg(["mean", "std"]),
+    }
+    seconds = in_turn(calls, rounds=5)
+    benchmark.extra_info["ratio"] = ratio(seconds["table"], seconds["group by"])
+    board = benchmark.pedantic(calls["table"], rounds=1).leaderboard
+    assert (len(board.rows), board.rows[0].seeds) == (RECIPES, SEEDS)
+
+
+@pytest.mark.benchmark(group="a million records to a table, a thousand of them new")
+def test_new(benchmark, a_million):
+    for seed in range(SEEDS, SEEDS + NEW):
+        write(a_million, structs.replace(ONE, seed=seed), None)
+    time.sleep(index.SETTLED)
+    read_all_of_one = benchmark.pedantic(
+        lambda: read(installed(), "digits-lt", a_million), rounds=1
+    ).leaderboard
+    erm = next(row for row in read_all_of_one.rows if row.recipe == "erm")
+    assert erm.seeds == SEEDS + NEW
