@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from msgspec import structs
+from sample_record import RECORD
+
+import ltbench
+from ltbench import LTBenchError, render
+from ltbench.records import write
+from ltbench.registry import installed
+from ltbench.stability import evaluate
+
+MILD, HARSH = "distill-mnist-lt-10-ipc10", "distill-mnist-lt-200-ipc10"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Records of both protocols; one seed of `dm` is there in the milder one alone."""
+    reached = {
+        MILD: {"dm": [0.90, 0.92, 0.99], "random": [0.80, 0.82]},
+        HARSH: {"dm": [0.86, 0.84], "random": [0.70, 0.74], "csdm": [0.9]},
+    }
+    for name, recipes in reached.items():
+        protocol = ltbench.protocol(name)
+        for recipe, values in recipes.items():
+            for seed, value in enumerate(values):
+                changes = {"protocol": name, "hash": protocol.hash, "recipe": recipe, "seed": seed}
+                metrics = {"accuracy": value}
+                write(tmp_path, structs.replace(RECORD, **changes, metrics=metrics), None)
+    return tmp_path
+
+
+@pytest.mark.parametrize("asked", [MILD, HARSH, "distill-mnist-lt-100-ipc10"])
+def test_the_drop_is_paired_over_the_seeds_that_both_have(results, asked):
+    table, rejected = evaluate(installed(), asked, results)
+    assert rejected == []
+    assert (table.mild, table.harsh, table.metric) == (MILD, HARSH, "accuracy")
+    assert [(row.recipe, row.seeds) for row in table.rows] == [("dm", 2), ("random", 2)]
+    dm = table.rows[0]
+    assert (dm.mild.mean, dm.harsh.mean) == (pytest.approx(0.91), pytest.approx(0.85))
+    assert dm.drop.mean == pytest.approx(0.06)
+    # differences 0.04 and 0.08: the half width is 12.706 times 0.02
+    assert dm.drop.high - dm.drop.mean == pytest.approx(12.7062 * 0.02, abs=1e-4)
+
+
+def test_the_command_prints_the_table_in_every_form(results, ltbench):
+    words = ["leaderboard", MILD, "--stability", "--results", results]
+    text = ltbench(*words).stdout
+    assert text == render.stability(evaluate(installed(), MILD, results)[0])
+    assert f"# {MILD} to {HARSH}" in text
+    row = next(line for line in text.splitlines() if "`dm`" in line)
+    assert [cell.strip() for cell in row.split("|")[3:-1]] == [
+        "91.0 ± 12.7",
+        "85.0 ± 12.7",
+        "6.0 ± 25.4",
+    ]
+    told = json.loads(ltbench(*words, "--format", "json").stdout)
+    assert told["rows"][0]["drop"]["mean"] == pytest.approx(0.06)
+    lines = ltbench(*words, "--format", "csv").stdout.splitlines()
+    assert lines[0].startswith("recipe,seeds,mild,mild_low")
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["digits-lt", "distill-digits", "mnist-lt-100", "tabular-embedded"]
+)
+def test_a_protocol_without_siblings_is_refused(name, tmp_path):
+    with pytest.raises(LTBenchError, match=f"{name} has no sibling of factor (10|200)"):
+        evaluate(installed(), name, tmp_path)
+
+
+def test_a_sibling_that_differs_in_more_is_none(tmp_path, tiny):
+    text = tiny.read_text().replace('name = "tiny"', 'name = "mnist-lt-200"')
+    tiny.write_text(text.replace("factor = 10", "factor = 200"))
+    with pytest.raises(LTBenchError, match="mnist-lt-200 has no sibling of factor 10;"):
+        evaluate(installed(), tiny, tmp_path)
+
+
+def test_without_common_seeds_there_is_no_drop(tmp_path):
+    with pytest.raises(LTBenchError, match="no finished seed of one recipe in common"):
+        evaluate(installed(), MILD, tmp_path)
