@@ -8,9 +8,11 @@ import torch
 from msgspec import structs
 from numpy.typing import NDArray
 
-from ltbench import environment, tracks
+from ltbench import checkpoints, environment, midway, tracks
+from ltbench.checkpoints import Checkpoint
 from ltbench.errors import LTBenchError
 from ltbench.faults import fault
+from ltbench.hidden import Unresumable
 from ltbench.protocols import Protocol
 from ltbench.recipes import Recipe, values
 from ltbench.records import Origin, Record, Status, cell_name
@@ -36,17 +38,26 @@ class Cell:
         return cell_name(self.recipe.text, self.seed, self.table)
 
 
-def run_cell(cell: Cell, source: Any, device: torch.device) -> tuple[Record, Arrays | None]:
+def run_cell(
+    cell: Cell, source: Any, device: torch.device, checkpoint: Checkpoint | None = None
+) -> tuple[Record, Arrays | None]:
     """The record of a cell, whatever becomes of it, and its predictions if all went well.
 
-    `source` are the data, or the error for which they cannot be had.
+    `source` are the data, or the error for which they cannot be had. With a `checkpoint` the cell
+    is kept there while it runs, and continued if it was.
     """
+    checkpoint = checkpoint or Checkpoint()
     protocol, recipe = cell.protocol, copy.deepcopy(cell.recipe)
     try:
         if isinstance(source, LTBenchError):
             raise source
-        with environment.own(protocol.compute.threads, cell.seed):
+        threads = protocol.compute.threads
+        with environment.own(threads, cell.seed), checkpoints.used(checkpoint):
             outcome = tracks.of(protocol).run(protocol, recipe, cell.seed, source, device)
+    except Unresumable as error:
+        checkpoint.drop()
+        midway.say(f"begins anew, not from its checkpoint: {error}")
+        return run_cell(cell, source, device, checkpoint)
     # A stranger's method may raise anything at all; that must cost its own cells only.
     except (Exception, SystemExit) as error:
         return blank(cell, device, *fault(error, cell.recipe)), None

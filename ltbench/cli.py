@@ -16,11 +16,13 @@ from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
     from ltbench.execute import Plan
+    from ltbench.observers import Observer
+    from ltbench.on_ray import Cluster
     from ltbench.processes import Limits
     from ltbench.records import Record, Rejected
     from ltbench.registry import Registry
 
-KINDS = ("methods", "protocols", "datasets")
+KINDS = ("methods", "protocols", "datasets", "observers")
 
 
 class Refused(click.ClickException):
@@ -98,12 +100,22 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1, not the protocol's number.")
 @click.option("--jobs", type=int, metavar="N", help="Cells at a time; as many as cores by default.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--address", help="The Ray cluster, as ray://HOST:10001; else one started here.")
+@click.option("--gpu-share", type=float, metavar="PART", help="Of a GPU, for each cell on Ray.")
 @click.option("--shard", metavar="I/N", help="The I-th of N parts of the cells, to be merged.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Kill a cell that takes longer.")
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
+@click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
+@click.option(
+    "--observe",
+    multiple=True,
+    metavar="NAME[=ARGUMENT]",
+    help="Who is told of the run, as tensorboard=FOLDER or mlflow=FOLDER; may be repeated.",
+)
 @DATA
 @JSON
 @RESULTS
@@ -114,12 +126,17 @@ def run(
     seeds: int | None,
     jobs: int | None,
     device: str,
+    executor: str,
+    address: str | None,
+    gpu_share: float | None,
     shard: str | None,
     timeout: float | None,
     memory: float | None,
     fail_fast: bool,
     fresh: bool,
     dry_run: bool,
+    log_json: str | None,
+    observe: Sequence[str],
     data: Sequence[str],
     as_json: bool,
     results: Path,
@@ -137,12 +154,18 @@ def run(
     for name, limit in (("timeout", timeout), ("memory", memory)):
         if limit is not None and not 0 < limit < float("inf"):
             raise LTBenchError(f"a {name} of {limit:g} is no limit; it must be above 0")
+    for name, given in (("address", address), ("gpu-share", gpu_share)):
+        if given is not None and executor != "ray":
+            raise LTBenchError(f"--{name} {given} is for --executor ray")
     from ltbench import execute, health
     from ltbench.processes import Limits
 
+    cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
     registry = _registry(plugins, strict, data)
     part = _shard(shard) if shard is not None else (1, 1)
-    plan = execute.plan(registry, protocol, recipes, seeds, results, device, fresh, part)
+    plan = execute.plan(
+        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster)
+    )
     jobs = jobs or max(1, health.usable_cores() // plan.protocol.compute.threads)
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
@@ -150,7 +173,8 @@ def run(
     if dry_run:
         _tell_plan(plan, execute.estimate(plan, jobs), as_json)
         return
-    made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast)
+    observers = _observers(registry, observe, log_json)
+    made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast, observers, cluster)
     rejected: list[Rejected] = []
     if made or plan.done:
         rejected = _show_table(registry, protocol, results, plan, made)
@@ -184,16 +208,41 @@ def _shard(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def _run(plan: "Plan", jobs: int, limits: "Limits", fail_fast: bool) -> "tuple[list[Record], str]":
+def _cluster(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
+    from ltbench.on_ray import Cluster
+
+    return Cluster(address, 1.0 if gpu_share is None else gpu_share, jobs)
+
+
+def _observers(
+    registry: "Registry", observe: Sequence[str], log_json: str | None
+) -> "dict[str, Observer]":
+    """Those asked for, and what shows the run unless standard error is for machines."""
+    from ltbench.observers import chosen
+    from ltbench.progress import view
+
+    shown = {"progress": view()} if log_json != "-" else {}
+    logged = [f"json={log_json}"] if log_json is not None else []
+    return {**shown, **chosen(registry, [*logged, *observe])}
+
+
+def _run(
+    plan: "Plan",
+    jobs: int,
+    limits: "Limits",
+    fail_fast: bool,
+    observers: "dict[str, Observer]",
+    cluster: "Cluster | None" = None,
+) -> "tuple[list[Record], str]":
     """The records made, and how the run was stopped, if it was."""
     from ltbench.execute import execute
-    from ltbench.progress import shown
+    from ltbench.observers import watched
 
     made: list[Record] = []
-    with _interruptible() as interrupted:
-        events = execute(plan, jobs, limits, lambda: bool(interrupted))
+    with _interruptible() as interrupted, watched(plan, observers) as watch:
         try:
-            for event in shown(events, len(plan.todo)):
+            for event in execute(plan, jobs, limits, lambda: bool(interrupted), cluster, watch):
+                watch(event)
                 if event.ended is not None:
                     made.append(event.ended)
                     if fail_fast and event.ended.status not in ("ok", "skipped"):
@@ -229,19 +278,24 @@ def _interruptible() -> Iterator[list[int]]:
     is_flag=True,
     help="Accuracy on test splits with a tail of their own, from stored predictions.",
 )
+@click.option("--stability", is_flag=True, help="What is lost from factor 10 to factor 200.")
 @RESULTS
 @PLUGINS
 def leaderboard(
     protocol: str,
     form: str,
     test_agnostic: bool,
+    stability: bool,
     results: Path,
     plugins: Sequence[str],
     strict: bool,
 ) -> None:
     """Print the leaderboard of PROTOCOL from its records."""
     registry = _registry(plugins, strict)
-    told, rejected = (_agnostic if test_agnostic else _ranked)(registry, protocol, results, form)
+    if test_agnostic and stability:
+        raise LTBenchError("--test-agnostic and --stability are tables of their own; choose one")
+    table = _agnostic if test_agnostic else _stability if stability else _ranked
+    told, rejected = table(registry, protocol, results, form)
     click.echo(told, nl=False)
     _tell_rejected(rejected)
     if rejected:
@@ -256,6 +310,17 @@ def _ranked(
     read = leaderboards.read(registry, protocol, results)
     forms = {"md": render.markdown, "csv": render.csv, "json": render.json}
     return forms[form](read.leaderboard), read.rejected
+
+
+def _stability(
+    registry: "Registry", protocol: str, results: Path, form: str
+) -> "tuple[str, list[Rejected]]":
+    from ltbench import render, stability
+
+    table, rejected = stability.evaluate(registry, protocol, results)
+    if form == "csv":
+        return stability.frame(table).to_csv(index=False, lineterminator="\n"), rejected
+    return render.stability(table) if form == "md" else render.json(table), rejected
 
 
 def _agnostic(
@@ -353,7 +418,7 @@ def doctor(as_json: bool, results: Path, plugins: Sequence[str], strict: bool) -
 @JSON
 @PLUGINS
 def list_(kind: str | None, as_json: bool, plugins: Sequence[str], strict: bool) -> None:
-    """List methods, protocols and data sets, or one KIND of them."""
+    """List methods, protocols, data sets and observers, or one KIND of them."""
     registry = _registry(plugins, strict)
     if as_json:
         from ltbench import listing
@@ -374,7 +439,7 @@ def list_(kind: str | None, as_json: bool, plugins: Sequence[str], strict: bool)
 def info(
     name: str, data: Sequence[str], as_json: bool, plugins: Sequence[str], strict: bool
 ) -> None:
-    """Tell all about one method, protocol or data set."""
+    """Tell all about one method, protocol, data set or observer."""
     from ltbench import listing
 
     entry = listing.entry(_registry(plugins, strict, data), name)
@@ -468,8 +533,11 @@ def _lines(registry: "Registry", kind: str) -> list[tuple[str, ...]]:
     if kind == "methods":
         return [(o.name, o.reference, o.summary) for o, _ in registry.outlines()]
     if kind == "protocols":
-        protocols = [registry.protocol(name) for name in sorted(registry.protocols())]
-        return [(p.name, f"version {p.version}", p.description) for p in protocols]
+        return [(name, f"version {version}", told) for name, version, told in registry.summaries()]
+    if kind == "observers":
+        from ltbench.observers import summary
+
+        return [(name, summary(make)) for name, make in sorted(registry.observers().items())]
     return [(name,) for name in [*sorted(registry.datasets()), *registry.tables()]]
 
 

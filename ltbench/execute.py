@@ -9,18 +9,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ltbench import environment, records, tracks
+from ltbench import checkpoints, environment, midway, records, tracks
 from ltbench.cell import Cell, blank, run_cell
+from ltbench.checkpoints import Checkpoint
 from ltbench.claims import Claims
 from ltbench.errors import LTBenchError
-from ltbench.processes import Limits, Worker, can_fork
+from ltbench.observers import chosen, watched
+from ltbench.processes import Limits, Worker, can_fork, tell
 from ltbench.protocols import Protocol
 from ltbench.records import Origin, Record, Rejected
 from ltbench.registry import Registry, registry_of
+
+if TYPE_CHECKING:
+    from ltbench.on_ray import Cluster
 
 RESULTS = Path("leaderboards")
 POLL = 0.5  # seconds between looks at what is running
@@ -28,7 +33,10 @@ POLL = 0.5  # seconds between looks at what is running
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells that were asked for: those with a record already, and those left to run."""
+    """The cells that were asked for: those with a record already, and those left to run.
+
+    `code` are the names and sources of single files with methods.
+    """
 
     protocol: Protocol
     cells: list[Cell]
@@ -37,6 +45,7 @@ class Plan:
     device: torch.device
     results: Path
     fresh: bool = False
+    code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def todo(self) -> list[Cell]:
@@ -46,10 +55,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Event:
-    """A cell began, or ended with a record; neither, as a sign of life."""
+    """A cell began, ended with a record, or told something in between; none, as a sign of life."""
 
     began: Cell | None = None
     ended: Record | None = None
+    within: Cell | None = None
+    told: midway.Told = ""
+
+
+Watcher = Callable[[Event], None]
 
 
 def plan(
@@ -61,11 +75,13 @@ def plan(
     device: str = "cpu",
     fresh: bool = False,
     shard: tuple[int, int] = (1, 1),
+    elsewhere: bool = False,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
-    Cells go seed by seed, so that any number of finished seeds compares all recipes.
+    Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
+    says that the device is that of other machines.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -77,8 +93,8 @@ def plan(
     if seeds is not None and seeds < 1:
         raise LTBenchError(f"{seeds} seeds leave nothing to run; at least 1 is needed")
     sources = track.load(registry, protocol)
-    where = _device(device)
-    track.plan(protocol, sources, where)
+    where = _device(device, elsewhere)
+    track.plan(protocol, sources, torch.device("cpu") if elsewhere else where)
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {
         text: {
@@ -99,17 +115,23 @@ def plan(
         raise LTBenchError(f"shard {part}/{parts} is none; the first of two is 1/2")
     cells = cells[part - 1 :: parts]
     done = [] if fresh else list(_finished(cells, results))
-    return Plan(protocol, cells, done, sources, where, results, fresh)
+    code = tuple(
+        (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
+    )
+    return Plan(protocol, cells, done, sources, where, results, fresh, code)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, elsewhere: bool = False) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
         raise LTBenchError(f"unknown device {name!r}; known: cpu, cuda, cuda:1, ...") from None
     if device.type not in ("cpu", "cuda"):
         raise LTBenchError(f"device {name!r} is not supported; known: cpu, cuda, cuda:1, ...")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if elsewhere:
+        if device.index is not None:
+            raise LTBenchError(f"device {name!r}: Ray deals out the GPUs; say {device.type!r}")
+    elif device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LTBenchError(f"device {name!r} is not there; {torch.cuda.device_count()} GPUs are")
     return device
 
@@ -147,6 +169,8 @@ def execute(
     jobs: int = 1,
     limits: Limits | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    cluster: "Cluster | None" = None,
+    watch: Watcher | None = None,
 ) -> Iterator[Event]:
     """Runs the cells that are left and writes a record of each.
 
@@ -154,24 +178,29 @@ def execute(
     its own, which shares the data and costs a few milliseconds. Where forking is not safe, which is
     everywhere but on Linux and with a GPU, they run here after all. Cells that another run has in
     hand are left to it, and waited for. Once `stopping` says so, no cell is begun; those in hand
-    are finished.
+    are finished. With a `cluster` all this holds for cells that run there. What cells tell before
+    they end goes to `watch`, which must not raise: this process may be in the midst of one.
 
     Raises:
         LTBenchError: a record cannot be written, or limits cannot be kept here.
     """
     records.require_writable(plan.results / plan.protocol.name)
+    waiting, claims = deque(plan.todo), Claims(plan.results, plan.protocol.name)
+    if cluster is not None:
+        if waiting:
+            yield from _on_cluster(plan, cluster, limits or Limits(), waiting, claims, stopping)
+        return
     forking = can_fork() and plan.device.type == "cpu"
     if limits and not forking:
         raise LTBenchError("a timeout and a limit of memory need Linux and the device cpu")
-    waiting, claims = deque(plan.todo), Claims(plan.results, plan.protocol.name)
     if forking and (jobs > 1 or limits is not None):
-        yield from _in_processes(plan, jobs, limits or Limits(), waiting, claims, stopping)
+        yield from _in_processes(plan, jobs, limits or Limits(), waiting, claims, stopping, watch)
         return
     while waiting and not stopping():
         cell = yield from _claimed(plan, waiting, claims)
         if cell is not None:
             yield Event(began=cell)
-            yield Event(ended=_run_and_write(plan, cell))
+            yield Event(ended=_run_and_write(plan, cell, watch and _heard(cell, watch)))
             claims.release(cell)
         elif waiting:
             time.sleep(POLL)
@@ -195,9 +224,33 @@ def _claimed(
     return None
 
 
-def _run_and_write(plan: Plan, cell: Cell) -> Record:
-    record, predictions = run_cell(cell, plan.sources[cell.table], plan.device)
-    return records.write(plan.results, record, predictions)
+def _heard(cell: Cell, watch: Watcher) -> midway.Listener:
+    return lambda message: watch(Event(within=cell, told=message))
+
+
+def _run_and_write(plan: Plan, cell: Cell, listener: midway.Listener | None) -> Record:
+    checkpoint = _checkpoint(plan, cell)
+    if plan.fresh:
+        checkpoint.drop()
+    with midway.heard_by(listener):
+        source = plan.sources[cell.table]
+        record, predictions = run_cell(cell, source, plan.device, checkpoint)
+    record = records.write(plan.results, record, predictions)
+    checkpoint.drop()
+    return record
+
+
+def _checkpoint(plan: Plan, cell: Cell) -> Checkpoint:
+    """Where a cell is kept while it runs, for whoever runs the same cell under the same conditions.
+
+    A record without results tells all of those but the code of the benchmark itself.
+    """
+
+    def key() -> str:
+        return f"{blank(cell, plan.device, 'ok').computed_digest()}-{checkpoints.code()}"
+
+    place = (plan.protocol.name, cell.recipe.text, cell.seed, cell.table)
+    return Checkpoint(checkpoints.path_of(plan.results, *place), key)
 
 
 def _in_processes(
@@ -207,8 +260,9 @@ def _in_processes(
     waiting: deque[Cell],
     claims: Claims,
     stopping: Callable[[], bool],
+    watch: Watcher | None,
 ) -> Iterator[Event]:
-    _import_ahead()
+    environment.import_ahead()
     running: dict[Connection[Any, Any], tuple[Cell, Worker]] = {}
     try:
         while running or (waiting and not stopping()):
@@ -216,60 +270,85 @@ def _in_processes(
                 cell = yield from _claimed(plan, waiting, claims)
                 if cell is None:
                     break
-                worker = Worker(partial(_work, plan, cell), limits)
+                worker = Worker(partial(_work, plan, cell, tell if watch else None), limits)
                 running[worker.answer] = (cell, worker)
                 yield Event(began=cell)
             ready = set(wait(list(running), timeout=POLL))
             if not ready:
                 yield Event()
             for answer, (cell, worker) in list(running.items()):
+                said: Record | midway.Told = ""
                 if answer in ready or not worker.process.is_alive():
-                    del running[answer]
-                    record = _received(plan, cell, worker)
-                    claims.release(cell)
-                    yield Event(ended=record)
-                elif worker.overdue:
-                    del running[answer]
+                    said = _received(plan, cell, worker)
+                    if watch and not isinstance(said, Record):
+                        watch(Event(within=cell, told=said))
+                if worker.overdue and not isinstance(said, Record):
                     worker.kill()
                     reason = f"killed after {limits.timeout:g} s{worker.last_words()}"
-                    record = blank(cell, plan.device, "timeout", reason)
-                    record = records.write(plan.results, record, None)
+                    said = blank(cell, plan.device, "timeout", reason)
+                    said = records.write(plan.results, said, None)
+                if isinstance(said, Record):
+                    del running[answer]
                     claims.release(cell)
-                    yield Event(ended=record)
+                    yield Event(ended=said)
     finally:
         for _, worker in running.values():
             worker.kill()
 
 
-def _work(plan: Plan, cell: Cell) -> Record | LTBenchError:
+def _on_cluster(
+    plan: Plan,
+    cluster: "Cluster",
+    limits: Limits,
+    waiting: deque[Cell],
+    claims: Claims,
+    stopping: Callable[[], bool],
+) -> Iterator[Event]:
+    from ltbench.on_ray import Pool
+
+    if limits.memory is not None and plan.device.type != "cpu":
+        raise LTBenchError("a limit of memory needs the device cpu")
+    with Pool(cluster, plan.protocol, plan.sources, plan.code, plan.device, limits) as pool:
+        while pool.in_hand or (waiting and not stopping()):
+            while waiting and not stopping() and pool.has_room():
+                cell = yield from _claimed(plan, waiting, claims)
+                if cell is None:
+                    break
+                pool.begin(cell)
+                yield Event(began=cell)
+            ended = pool.ended(POLL)
+            if ended is None:
+                yield Event()
+                continue
+            cell, (record, predictions) = ended
+            record = records.write(plan.results, record, predictions)
+            claims.release(cell)
+            yield Event(ended=record)
+
+
+def _work(plan: Plan, cell: Cell, listener: midway.Listener | None) -> Record | LTBenchError:
     try:
-        return _run_and_write(plan, cell)
+        return _run_and_write(plan, cell, listener)
     except LTBenchError as error:
         return error
 
 
-def _received(plan: Plan, cell: Cell, worker: Worker) -> Record:
+def _received(plan: Plan, cell: Cell, worker: Worker) -> Record | midway.Told:
+    """What a worker says next: something from within its cell, or the record at the end."""
     try:
         if not worker.answer.poll():  # it is dead, but what it started keeps the pipe open
             raise EOFError
         answer = worker.answer.recv()
     except (EOFError, OSError, pickle.UnpicklingError):
-        worker.process.join()
-        code = worker.process.exitcode
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        reason = f"its process ended with {how} before the cell was done{worker.last_words()}"
-        answer = records.write(plan.results, blank(cell, plan.device, "failed", reason), None)
+        record = blank(cell, plan.device, "failed", worker.death())
+        answer = records.write(plan.results, record, None)
+    if isinstance(answer, midway.Told):
+        return answer
     worker.kill()  # with whatever it has left behind
     if isinstance(answer, LTBenchError):
         raise answer
     assert isinstance(answer, Record)
     return answer
-
-
-def _import_ahead() -> None:
-    """What every process would import anew: the first optimizer alone brings in a second of it."""
-    environment.machine()
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
 def estimate(plan: Plan, jobs: int) -> float:
@@ -286,6 +365,8 @@ def estimate(plan: Plan, jobs: int) -> float:
             costs = [timing.relative for timing in timings if timing is not None]
             if record.distilled is not None and record.timing is not None:
                 costs[0] += record.distilled.evaluation_seconds / record.timing.reference_work
+            if record.compressed is not None and record.timing is not None:
+                costs[0] += record.compressed.twin_seconds / record.timing.reference_work
             if costs:
                 place = (record.recipe, record.table)
                 earlier.setdefault(place, []).append(statistics.mean(costs))
@@ -315,27 +396,42 @@ def run(
     shard: tuple[int, int] = (1, 1),
     timeout: float | None = None,
     memory: float | None = None,
+    cluster: "Cluster | None" = None,
     plugins: Iterable[str | Path] = (),
     data: Mapping[str, str | Path] | None = None,
-    watch: Callable[[Event], None] = lambda event: None,
+    watch: Watcher = lambda event: None,
+    observe: Sequence[str] = (),
 ) -> list[Record]:
     """Runs a protocol's recipes and returns a record of each cell, old ones included.
 
     `recipes` and `seeds` are the protocol's own where none are given. `shard` (2, 5) is the second
     of five parts of the cells. `timeout` (seconds) and `memory` (MB) are what one cell may take.
-    `plugins` are paths of single files with methods of your own, `data` the paths of data sets of
-    your own by name. `watch` is called when a cell begins or ends.
+    `cluster` says on which Ray to run them, if on any. `plugins` are paths of single files with
+    methods of your own, `data` the paths of data sets of your own by name. `watch` is called when
+    a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
 
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.
     """
+    registry = registry_of(plugins, data)
+    observers = chosen(registry, observe)
     planned = plan(
-        registry_of(plugins, data), protocol, recipes, seeds, Path(results), device, fresh, shard
+        registry,
+        protocol,
+        recipes,
+        seeds,
+        Path(results),
+        device,
+        fresh,
+        shard,
+        elsewhere=cluster is not None,
     )
     limits = Limits(timeout, memory) if timeout or memory else None
     made = []
-    for event in execute(planned, jobs, limits):
-        watch(event)
-        if event.ended is not None:
-            made.append(event.ended)
+    with watched(planned, observers) as told:
+        for event in execute(planned, jobs, limits, cluster=cluster, watch=told):
+            told(event)
+            watch(event)
+            if event.ended is not None:
+                made.append(event.ended)
     return sorted([*planned.done, *made], key=lambda record: (record.recipe, record.seed))

@@ -1,6 +1,7 @@
 """A process for each cell: forked in milliseconds, held to limits, killed with all it started."""
 
 import ctypes
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LAST_LINES = 5
 LAST_LETTERS = 500
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_... of mallopt(3)
+NEVER, ONE_GB = 2**31 - 1, 2**30
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,18 @@ class Limits:
 
     def __bool__(self) -> bool:
         return self.timeout is not None or self.memory is not None
+
+
+_sender: "Connection[Any, Any] | None" = None
+
+
+def tell(message: Any) -> None:
+    """From within a worker: sends a message ahead of its answer.
+
+    It must be short, as what fits into one write to a pipe cannot be torn.
+    """
+    assert _sender is not None
+    _sender.send(message)
 
 
 class Worker:
@@ -52,6 +67,8 @@ class Worker:
         sender.close()
 
     def _run(self, work: Callable[[], Any], sender: "Connection[Any, Any]") -> None:
+        global _sender
+        _sender = sender
         os.setsid()
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != self.parent:
@@ -60,8 +77,10 @@ class Worker:
         for stream in (1, 2):
             os.dup2(self.printed.fileno(), stream)
         sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+        faulthandler.disable()  # its dump would push aside what a method last printed
         if self.limits.memory is not None:
             _limit_memory(self.limits.memory)
+        _keep_freed_memory()
         sender.send(work())
 
     @property
@@ -77,6 +96,13 @@ class Worker:
             self.process.kill()  # it has not yet come to lead a group, or is gone
         self.process.join()
 
+    def death(self) -> str:
+        """How the process ended without an answer, and its last words."""
+        self.process.join()
+        code = self.process.exitcode
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return f"its process ended with {how} before the cell was done{self.last_words()}"
+
     def last_words(self) -> str:
         """The last lines that the process printed, in one; empty if it printed nothing."""
         size = self.printed.seek(0, os.SEEK_END)
@@ -90,6 +116,14 @@ class Worker:
 def can_fork() -> bool:
     """Whether a process with a torch in it may be forked."""
     return sys.platform == "linux"
+
+
+def _keep_freed_memory() -> None:
+    """So that the activations of each step need not be asked of the system, page by page, anew."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc, not of every C library
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, ONE_GB)
+        mallopt(TRIM_THRESHOLD, NEVER)
 
 
 def _limit_memory(megabytes: float) -> None:

@@ -1,60 +1,98 @@
 """Shows a run while it goes on: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from ltbench.execute import Event
-from ltbench.records import Record
+from ltbench.observers import Observer
 
-
-def shown(events: Iterable[Event], total: int) -> Iterator[Event]:
-    """Passes the events of a run on and shows each on standard error."""
-    return _live(events, total) if sys.stderr.isatty() else _plain(events, total)
-
-
-def _plain(events: Iterable[Event], total: int) -> Iterator[Event]:
-    done = 0
-    for event in events:
-        if event.ended is not None:
-            done += 1
-            print(f"[{done}/{total}] {told(event.ended)}", file=sys.stderr, flush=True)
-        yield event
+if TYPE_CHECKING:
+    from ltbench.cell import Cell
+    from ltbench.execute import Plan
+    from ltbench.midway import Epoch
+    from ltbench.records import Record
 
 
-def _live(events: Iterable[Event], total: int) -> Iterator[Event]:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("done,"),
-        TimeRemainingColumn(),
-        TextColumn("left: {task.description}"),
-    )
-    hand: list[str] = []  # the cells in hand; drawn by us, as a drawing thread would be forked too
-    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        task = bar.add_task("", total=total)
-        for event in events:
-            if event.began is not None:
-                hand.append(str(event.began))
-            if event.ended is not None:
-                hand.remove(str(event.ended))
-                bar.advance(task)
-                if event.ended.status != "ok":
-                    bar.console.print(escape(told(event.ended)))
-            bar.update(task, description=escape(" | ".join(hand)), refresh=True)
-            yield event
+def view() -> Observer:
+    """What shows a run on standard error."""
+    return Live() if sys.stderr.isatty() else Plain()
 
 
-def told(record: Record) -> str:
+class Plain(Observer):
+    """A line for each cell that has ended, and for what one says."""
+
+    def run_began(self, plan: "Plan") -> None:
+        self.done, self.total = 0, len(plan.todo)
+
+    def note(self, cell: "Cell", text: str) -> None:
+        print(f"{cell} {text}", file=sys.stderr, flush=True)
+
+    def cell_ended(self, record: "Record") -> None:
+        self.done += 1
+        print(f"[{self.done}/{self.total}] {told(record)}", file=sys.stderr, flush=True)
+
+
+class Live(Observer):
+    """A bar of the cells done, with how far those in hand are.
+
+    It is drawn when something happens, as a thread that draws would be forked with the cells.
+    """
+
+    def run_began(self, plan: "Plan") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[done]}/{task.total} done,"),
+            TimeRemainingColumn(),
+            TextColumn("left: {task.description}"),
+        )
+        self.hand: dict[str, float] = {}
+        self.done = 0
+        self.bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+        self.task = self.bar.add_task("", total=len(plan.todo), done=0)
+        self.bar.start()
+
+    def cell_began(self, cell: "Cell") -> None:
+        self.hand[str(cell)] = 0.0
+        self.waited()
+
+    def epoch(self, cell: "Cell", epoch: "Epoch") -> None:
+        self.hand[str(cell)] = epoch.share
+        self.waited()
+
+    def note(self, cell: "Cell", text: str) -> None:
+        self._print(f"{cell} {text}")
+
+    def cell_ended(self, record: "Record") -> None:
+        del self.hand[str(record)]
+        self.done += 1
+        if record.status != "ok":
+            self._print(told(record))
+        self.waited()
+
+    def waited(self) -> None:
+        from rich.markup import escape
+
+        cells = [f"{cell} {share:.0%}" if share else cell for cell, share in self.hand.items()]
+        self.bar.update(
+            self.task,
+            completed=self.done + sum(self.hand.values()),
+            done=self.done,
+            description=escape(" | ".join(cells)),
+            refresh=True,
+        )
+
+    def run_ended(self, records: "list[Record]") -> None:
+        self.bar.stop()
+
+    def _print(self, text: str) -> None:
+        from rich.markup import escape
+
+        self.bar.console.print(escape(text))
+
+
+def told(record: "Record") -> str:
     """What became of a cell, in one line."""
     if record.status != "ok":
         return f"{record} {record.status}: {record.reason}"
@@ -65,7 +103,7 @@ def told(record: Record) -> str:
     return f"{record}: {accuracy}, {record.timing.seconds:.2f} s ({record.timing.relative:.2f}x)"
 
 
-def _of_parts(record: Record) -> str:
+def _of_parts(record: "Record") -> str:
     scored = {name: p.metrics["f1"] for name, p in record.parts.items() if p.timing is not None}
     told = ", ".join(f"{name} {100 * (f1 or 0):.1f}" for name, f1 in scored.items())
     seconds = sum(p.timing.seconds for p in record.parts.values() if p.timing is not None)
