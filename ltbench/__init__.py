@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ltbench.method import NonNegative as NonNegative
     from ltbench.method import Positive as Positive
     from ltbench.method import Share as Share
+    from ltbench.observers import Observer as Observer
     from ltbench.recipes import Recipe as Recipe
     from ltbench.registry import protocol as protocol
     from ltbench.registry import recipe as recipe
@@ -34,6 +35,7 @@ _HOMES = {
     "Run": "context",
     "Dataset": "datasets",
     "LTBenchError": "errors",
+    "Observer": "observers",
     "CosineHead": "heads",
     "head_weights": "heads",
     "run": "execute",

@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ltbench.leaderboards import Cost, Mean, machine_of, means_of, rounded
+from ltbench.columns import machine_of
+from ltbench.leaderboards import Cost, Mean, means_of, rounded
 from ltbench.metrics import TABULAR_NAMES
 from ltbench.protocols import Tabular
 from ltbench.records import Record, Status

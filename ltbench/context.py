@@ -1,13 +1,20 @@
 """What a method may see: the run, its phases, the rows, a batch and what the network puts out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ltbench.compressing import Compressing
 from ltbench.distilling import Distilling
 from ltbench.views import Views
+
+if TYPE_CHECKING:
+    from ltbench.method import Method
 
 PREDICTED_AT_ONCE = 256
 """Rows that go through a network together when no gradient is needed; more do not fit a cache."""
@@ -103,6 +110,13 @@ class Run:
     plain training on the real rows left it (with `balanced`, on draws in which classes are alike);
     none of them is to be changed. `whole` gives, to a method that needs "whole", as many real rows
     of every class as the largest has.
+
+    `recipe` is the composed method, for what its methods decide together: `run.recipe.mimic` is the
+    label-free loss of all of them, `run.recipe.importance` tells which filters count.
+
+    Where networks are compressed, `model` starts as a copy of `teacher`, which is not to be
+    changed; `compressing` says what may be kept of it, and `ood` [M, ...] are stored inputs of
+    other things than the classes, for a method that needs "ood".
     """
 
     counts: Tensor
@@ -125,6 +139,10 @@ class Run:
     distilling: Distilling | None = None
     pool: Callable[[bool], Networks] | None = None
     whole: Callable[[], Rows] | None = None
+    recipe: "Method | None" = None
+    teacher: nn.Module | None = None
+    compressing: Compressing | None = None
+    ood: Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -166,7 +184,53 @@ class Run:
         scores: Tensor = heads if isinstance(heads, Tensor) else torch.stack(tuple(heads)).mean(0)
         return scores
 
+    def aside(self, inputs: Tensor) -> Output:
+        """What the network puts out for rows in a pass of their own.
+
+        BatchNorm uses the statistics of these rows and leaves its running ones as they are.
+        """
+        assert self.model is not None
+        with frozen_statistics(m for m in self.model.modules() if isinstance(m, _BatchNorm)):
+            return scored(self.model, self.through(self.model, inputs))
+
+    @torch.no_grad()
+    def taught(self, inputs: Tensor) -> Output:
+        """What the teacher makes of inputs, as the network takes them."""
+        assert self.teacher is not None
+        return scored(self.teacher, self.through(self.teacher, inputs))
+
+    def unlabelled(self) -> tuple[Tensor, Tensor]:
+        """Stored inputs for fits that need no labels, and what each counts.
+
+        The training rows count one; after them come those that methods add.
+        """
+        assert self.train is not None and self.recipe is not None
+        inputs, weights = self.train.inputs, self.counts.new_ones(len(self.train))
+        added = self.recipe.unlabelled(self)
+        if added is None:
+            return inputs, weights
+        return torch.cat([inputs, added[0]]), torch.cat([weights, added[1]])
+
     def note(self, text: str) -> None:
         """Say something that belongs beside the result, such as a default kept or a fallback."""
         if text not in self.notes:
             self.notes.append(text)
+
+
+def scored(model: nn.Module, features: Tensor) -> Output:
+    """What the heads make of features."""
+    heads = model.head(features)  # type: ignore[operator]
+    return Output((heads,) if isinstance(heads, Tensor) else tuple(heads), features)
+
+
+@contextmanager
+def frozen_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
+    """BatchNorm's running statistics, held still while batches pass."""
+    before = {norm: norm.track_running_stats for norm in norms}
+    for norm in before:
+        norm.track_running_stats = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for norm, tracking in before.items():
+            norm.track_running_stats = tracking

@@ -12,7 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ltbench.context import PREDICTED_AT_ONCE, Batch, Output, Phase, Rows, Run
+from ltbench import hidden, midway
+from ltbench.context import (
+    PREDICTED_AT_ONCE,
+    Batch,
+    Output,
+    Phase,
+    Rows,
+    Run,
+    frozen_statistics,
+    scored,
+)
 from ltbench.errors import Diverged, LTBenchError
 from ltbench.method import Method
 
@@ -28,33 +38,41 @@ def train(
     validation: Rows | None = None,
     *,
     checkpoint: Callable[[State], None] | None = None,
+    due: Callable[[], bool] = lambda: True,
     resume: State | None = None,
 ) -> nn.Module:
     """The network that `method` makes of `run.model` and `rows`, within `run.phase` as budget.
 
-    `checkpoint` is called at the end of each epoch with the state of the training; `resume`
-    takes such a state and continues to the same bits.
+    `checkpoint` is called at the end of each epoch that is `due` with the state of the training;
+    `resume` takes such a state and continues to the same bits. With what `hidden.told` tells in it,
+    under that name, methods too stand as they stood.
 
     Raises:
         Diverged: the loss became NaN or infinite.
+        Unresumable: the state to resume from is not one of this training.
         LTBenchError: a class has no rows, or the method handed back rows that cannot be used.
     """
     assert run.model is not None
     refuse_empty_class(run)
     epoch_rows = len(rows)
     rows = checked(method.resample(rows, run), rows, run)
+    run.train, run.recipe = rows, method
     with seeded(run, "build"):
         run.model = method.build(run.model, run).to(run.device)
     chance = {stream: generator(run, stream) for stream in ("order", "views")}
-    for position, phase in enumerate(method.phases([run.phase], run)):
+    phases = method.phases([run.phase], run)
+    epochs = [phase.epochs for phase in phases]
+    for position, phase in enumerate(phases):
         if resume is not None and position < resume["position"]:
             continue
         run.phase = phase
         if position > 0:  # so that a phase draws the same whether or not the training was resumed
             run.rng.manual_seed(stream_seed(run.seed, f"methods {position}"))
         with seeded(run, f"phase {position}"):
-            for state in _train_phase(method, rows, epoch_rows, run, batch_size, chance, resume):
-                if checkpoint is not None:
+            ends = _train_phase(method, rows, epoch_rows, run, batch_size, chance, resume)
+            for epoch, losses, state in ends:
+                midway.passed(sum(epochs[:position]) + epoch, sum(epochs), losses)
+                if checkpoint is not None and due():
                     checkpoint({"position": position, **state()})
         resume = None
     run.progress.fill_(1)
@@ -71,8 +89,10 @@ def _train_phase(
     batch_size: int,
     chance: dict[str, torch.Generator],
     resume: State | None,
-) -> Iterator[Callable[[], State]]:
-    """Trains epoch by epoch; what it yields after each tells the state at that moment."""
+) -> Iterator[tuple[int, Tensor, Callable[[], State]]]:
+    """Trains epoch by epoch; after each tells how many there were, the losses of its steps, and
+    what gives the state at that moment.
+    """
     model, phase = run.model, run.phase
     assert model is not None
     if resume is not None:
@@ -86,6 +106,8 @@ def _train_phase(
     if resume is not None:
         optimizer.load_state_dict(resume["optimizer"])
         _restore(resume, chance, run)
+        if "hidden" in resume:
+            hidden.put_back(method, run, resume["hidden"])
     closure = LossClosure(method, optimizer, run)
     steps = len(portions(epoch_rows, batch_size))
     factors = schedule(phase, steps)
@@ -109,7 +131,7 @@ def _train_phase(
             closure.take(method.batch(batch, run), losses[k])
             method.step(closure, optimizer, run)
         _refuse_divergence(losses, epoch * steps, len(factors), phase)
-        yield partial(_state, epoch + 1, model, optimizer, chance, run)
+        yield epoch + 1, losses, partial(_state, epoch + 1, model, optimizer, chance, run)
 
 
 def _weights(method: Method, rows: Rows, run: Run) -> Tensor | None:
@@ -193,12 +215,6 @@ def forward(model: nn.Module, inputs: Tensor, run: Run) -> Output:
     return scored(model, run.through(model, inputs))
 
 
-def scored(model: nn.Module, features: Tensor) -> Output:
-    """What the heads make of features."""
-    heads = model.head(features)  # type: ignore[operator]
-    return Output((heads,) if isinstance(heads, Tensor) else tuple(heads), features)
-
-
 def objective(
     method: Method, output: Output, batch: Batch, run: Run, factor: Tensor | None = None
 ) -> Tensor:
@@ -211,10 +227,11 @@ def objective(
     for run.head, scores in enumerate(output.heads):
         losses.append(_mean_loss(method, scores, batch, run, factor))
     loss = reduce(add, losses)
-    extra = method.extra(output, batch, run)
-    if extra is None:
-        return loss
-    return loss + (extra if factor is None else extra * factor.mean())
+    mimic, extra = method.mimic(output, batch.inputs, run), method.extra(output, batch, run)
+    for term in (mimic, extra):
+        if term is not None:
+            loss = loss + (term if factor is None else term * factor.mean())
+    return loss
 
 
 def _mean_loss(
@@ -326,17 +343,6 @@ def seeded(run: Run, stream: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(stream_seed(run.seed, stream))
         yield
-
-
-@contextmanager
-def frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
 
 
 def _set_learning(model: nn.Module, phase: Phase) -> None:

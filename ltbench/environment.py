@@ -36,6 +36,13 @@ def described(device: torch.device, threads: int) -> dict[str, Any]:
     return {**machine(), "gpu": gpu, "threads": threads}
 
 
+@cache
+def import_ahead() -> None:
+    """Loads what every forked process would load anew: the first optimizer alone is a second."""
+    machine()
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
 def _cpu() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -21,6 +21,9 @@ class UnknownName(LTBenchError):
         where = where or f"ltbench list {kind.replace(' ', '')}s shows all {len(known)}"
         super().__init__(f"unknown {kind} {name!r}{offer} ({where})")
 
+    def __reduce__(self) -> tuple[type[LTBenchError], tuple[str]]:
+        return LTBenchError, (str(self),)  # it may have to travel between processes
+
 
 class Unmet(LTBenchError):
     """A cell that cannot be run as it stands: it is skipped, with this reason."""

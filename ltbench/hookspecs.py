@@ -23,3 +23,11 @@ def register_protocols(register: Callable[[Path], None]) -> None:
 @hookspec
 def register_datasets(register: Callable[[str, Callable[[], Any]], None]) -> None:
     """Call `register(name, load)` for each data set; `load()` returns a `ltbench.Dataset`."""
+
+
+@hookspec
+def register_observers(register: Callable[[str, Callable[[str], Any]], None]) -> None:
+    """Call `register(name, make)` for each observer; `make(argument)` returns a `ltbench.Observer`.
+
+    The argument is empty where none is given.
+    """

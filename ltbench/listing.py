@@ -8,20 +8,23 @@ import msgspec
 from ltbench import validation
 from ltbench.errors import UnknownName
 from ltbench.method import Method, hooks
+from ltbench.observers import summary
 from ltbench.registry import Registry
 
 
 def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:
-    """All of one kind: methods, protocols or datasets."""
+    """All of one kind: methods, protocols, datasets or observers."""
     if kind == "methods":
         return [_method(registry, method) for method in registry.methods().values()]
     if kind == "protocols":
         return [_protocol(registry, name) for name in sorted(registry.protocols())]
+    if kind == "observers":
+        return [_observer(registry, name) for name in sorted(registry.observers())]
     return [{"name": name} for name in [*sorted(registry.datasets()), *registry.tables()]]
 
 
 def entry(registry: Registry, name: str) -> dict[str, Any]:
-    """All that is known of the method, protocol or data set of a name."""
+    """All that is known of the method, protocol, data set or observer of a name."""
     if name in registry.datasets():
         dataset = registry.dataset(name)()
         return {
@@ -38,9 +41,12 @@ def entry(registry: Registry, name: str) -> dict[str, Any]:
         return _table(registry, name)
     if name in registry.protocols() or name.endswith(".toml"):
         return _protocol(registry, name)
+    if name in registry.observers():
+        return _observer(registry, name)
     methods = registry.methods()
     if name not in methods:
         known = [*methods, *registry.protocols(), *registry.datasets(), *registry.tables()]
+        known += registry.observers()
         raise UnknownName("name", name, known, where="ltbench list shows all")
     return _method(registry, methods[name])
 
@@ -82,6 +88,16 @@ def _protocol(registry: Registry, name: str) -> dict[str, Any]:
         "kind": "protocol",
         "hash": protocol.hash,
         **msgspec.to_builtins(protocol),
+    }
+
+
+def _observer(registry: Registry, name: str) -> dict[str, Any]:
+    make = registry.observer(name)
+    return {
+        "name": name,
+        "kind": "observer",
+        "summary": summary(make),
+        "description": inspect.getdoc(make) or "",
     }
 
 

@@ -60,6 +60,20 @@ class Method:
         """The network to train; it keeps a method `features(x)` and a module `head`."""
         return model
 
+    def importance(self, model: nn.Module, run: Run) -> dict[str, Tensor] | None:
+        """How much each filter of a layer [K] counts, by the layer's name, to those who prune.
+
+        None is the sum of the absolute weights of each filter.
+        """
+        return None
+
+    def unlabelled(self, run: Run) -> tuple[Tensor, Tensor] | None:
+        """Stored inputs [M, ...] that join what is fitted to inputs alone, and their weights [M].
+
+        A training row has weight one; `run.unlabelled()` gives all of them.
+        """
+        return None
+
     def phases(self, plan: list[Phase], run: Run) -> list[Phase]:
         """The plan of training phases, edited."""
         return plan
@@ -113,6 +127,13 @@ class Method:
         """The loss of each row [N]."""
         return F.cross_entropy(scores, labels, reduction="none")
 
+    def mimic(self, output: Output, inputs: Tensor, run: Run) -> Tensor | None:
+        """A scalar added to the loss that needs no labels: how far the output is from a teacher's.
+
+        `inputs` are what the network took; `run.recipe.mimic` asks for it on any others.
+        """
+        return None
+
     def extra(self, output: Output, batch: Batch, run: Run) -> Tensor | None:
         """A scalar added to the loss: contrast, distillation, regularisers."""
         return None
@@ -162,12 +183,15 @@ TRAINING_HOOKS = {
     "adjust": MANY,
     "weight": MANY,
     "criterion": ONE,
+    "mimic": MANY,
     "extra": MANY,
     "step": ONE,
 }
 HOOKS = {
     "resample": MANY,
     "build": MANY,
+    "importance": ONE,
+    "unlabelled": MANY,
     "phases": MANY,
     **TRAINING_HOOKS,
     "finish": MANY,

@@ -22,6 +22,7 @@ DRAWS = {"resample", "sampling_weights"}
 AROUND = {"resample", "finish", "combine", "scores", "decide"}
 IN_ORDER = {"resample", "build", "phases", "enter", "batch", "adjust", "finish", "scores"}
 DECIDES = {
+    "importance": "rank the filters",
     "sampling_weights": "decide the draw",
     "optimizer": "choose the optimizer",
     "criterion": "decide the criterion",
@@ -77,6 +78,14 @@ class Recipe(Method):
             model = method.build(model, run)
         return model
 
+    def importance(self, model: nn.Module, run: Run) -> dict[str, Tensor] | None:
+        return self.owner("importance", run).importance(model, run)
+
+    def unlabelled(self, run: Run) -> tuple[Tensor, Tensor] | None:
+        given = [method.unlabelled(run) for method in self.chain("unlabelled", run)]
+        parts = list(zip(*(part for part in given if part is not None), strict=True))
+        return (torch.cat(parts[0]), torch.cat(parts[1])) if parts else None
+
     def phases(self, plan: list[Phase], run: Run) -> list[Phase]:
         for method in self.chain("phases", run):
             plan = method.phases(plan, run)
@@ -125,13 +134,11 @@ class Recipe(Method):
     def criterion(self, scores: Tensor, labels: Tensor, run: Run) -> Tensor:
         return self.owner("criterion", run).criterion(scores, labels, run)
 
+    def mimic(self, output: Output, inputs: Tensor, run: Run) -> Tensor | None:
+        return _total(m.mimic(output, inputs, run) for m in self.chain("mimic", run))
+
     def extra(self, output: Output, batch: Batch, run: Run) -> Tensor | None:
-        total = None
-        for method in self.chain("extra", run):
-            term = method.extra(output, batch, run)
-            if term is not None:
-                total = term if total is None else total + term
-        return total
+        return _total(m.extra(output, batch, run) for m in self.chain("extra", run))
 
     def step(self, closure: Closure, optimizer: torch.optim.Optimizer, run: Run) -> None:
         self.owner("step", run).step(closure, optimizer, run)
@@ -162,6 +169,14 @@ class Recipe(Method):
 
 
 PLAIN = Method()
+
+
+def _total(terms: Iterable[Tensor | None]) -> Tensor | None:
+    total = None
+    for term in terms:
+        if term is not None:
+            total = term if total is None else total + term
+    return total
 
 
 def recipe(text: str, find: Callable[[str], type[Method]]) -> Recipe:

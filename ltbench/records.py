@@ -1,22 +1,24 @@
 """Records: what one cell yielded, in one JSON file, written whole or not at all."""
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
 import numpy as np
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 from numpy.typing import NDArray
 
 from ltbench.errors import LTBenchError
 
 Scores = dict[str, float | None]
+Folder = Annotated[str, Meta(pattern=r"^[a-z0-9]*(-[a-z0-9]+)*$")]  # it cannot lead elsewhere
 Status = Literal["ok", "failed", "timeout", "out-of-memory", "skipped"]
 
 
@@ -62,6 +64,27 @@ class Distilled(Struct, frozen=True, forbid_unknown_fields=True):
     evaluation_seconds: float
 
 
+class Compressed(Struct, frozen=True, forbid_unknown_fields=True):
+    """The network that a cell made smaller, beside the teacher, which `teacher` tells the hash of.
+
+    `macs` are multiply-accumulate operations for a row, `latency` the ratio of the times that both
+    take, `agreement` the share of test rows that both label alike. `twin` are the metrics of the
+    network that as many rows, but balanced, led to, and `twin_seconds` what that took. `control`
+    tells that the network is no smaller.
+    """
+
+    parameters: int
+    teacher_parameters: int
+    macs: int
+    teacher_macs: int
+    latency: float
+    agreement: float
+    teacher: str
+    control: bool
+    twin: Scores
+    twin_seconds: float
+
+
 class Origin(Struct, frozen=True, forbid_unknown_fields=True):
     """The code of one method: its package, version, and a hash of its source file."""
 
@@ -77,11 +100,12 @@ def cell_name(recipe: str, seed: int, table: str = "") -> str:
 class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one cell yielded and where that came from.
 
-    `table` and, by learner, `parts` are of the track tabular, `distilled` is of distillation.
+    `table` and, by learner, `parts` are of the track tabular, `distilled` is of distillation and
+    `compressed` of compression. `continued` tells how often the cell went on from a checkpoint.
     `digest` covers all other fields; a record whose digest does not fit was changed by hand.
     """
 
-    protocol: str
+    protocol: Folder
     version: int
     hash: str
     fingerprint: str
@@ -100,9 +124,11 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timing: Timing | None = None
     predictions: str = ""
     digest: str = ""
-    table: str = ""
+    table: Folder = ""
     parts: dict[str, Part] = {}
     distilled: Distilled | None = None
+    compressed: Compressed | None = None
+    continued: int = 0
 
     def __str__(self) -> str:
         return cell_name(self.recipe, self.seed, self.table)
@@ -116,6 +142,10 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             del content["table"], content["parts"]
         if self.distilled is None:
             del content["distilled"]
+        if self.compressed is None:
+            del content["compressed"]
+        if not self.continued:
+            del content["continued"]
         encoded = msgspec.json.encode(content, order="sorted")
         return hashlib.sha256(encoded).hexdigest()[:16]
 
@@ -134,6 +164,8 @@ class Rejected:
 def folder_of(recipe: str) -> str:
     """The folder name of a recipe; letters that a file system may refuse are escaped."""
     name = quote(recipe, safe="+(),=")
+    if not name.strip("."):  # no recipe is called so, but a record may tell of one
+        return name.replace(".", "%2E") or "%"
     if len(name) <= 200:
         return name
     return f"{name[:180]}~{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
@@ -163,15 +195,17 @@ def write(results: Path, record: Record, predictions: dict[str, NDArray[Any]] | 
     path = place_of(results, record)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        packed = path.with_suffix(".npz")
-        if predictions is None:
-            packed.unlink(missing_ok=True)
-        else:
-            _write_whole(packed, lambda file: np.savez_compressed(file, **predictions))  # type: ignore[arg-type]
-            record = structs.replace(record, predictions=_hash_of(packed))
+        contents = {}
+        if predictions is not None:
+            packed = io.BytesIO()
+            np.savez_compressed(packed, **predictions)  # type: ignore[arg-type]
+            contents[path.with_suffix(".npz")] = packed.getvalue()
+            record = structs.replace(record, predictions=_hash_of(packed.getvalue()))
         record = record.sealed()
         text = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
-        _write_whole(path, lambda file: file.write(text))
+        _write_whole({**contents, path: text})
+        if predictions is None:
+            path.with_suffix(".npz").unlink(missing_ok=True)
         return record
     except OSError as error:
         raise LTBenchError(f"{path} cannot be written: {error.strerror}") from None
@@ -197,30 +231,44 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         LTBenchError: the folder cannot be written.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes whole or not at all.
+
+    Raises:
+        LTBenchError: the folder cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, lambda file: file.write(text.encode()))
+        _write_whole({path: content})
     except OSError as error:
         raise LTBenchError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _write_whole(path: Path, fill: Any) -> None:
-    """Writes beside the path and then moves it there, which is done at once or not at all."""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def _write_whole(contents: dict[Path, bytes]) -> None:
+    """Writes beside the paths and then moves each there at once; moves none if one fails."""
+    beside: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
+        for path, content in contents.items():
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            beside[path] = Path(name)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+        for path, written in beside.items():
+            os.replace(written, path)
     except BaseException:
-        os.unlink(beside)
+        for written in beside.values():
+            written.unlink(missing_ok=True)
         raise
 
 
-def _hash_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def _hash_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read(path: Path) -> Record | Rejected:
@@ -248,11 +296,15 @@ def read_all(results: Path, protocol: str) -> Iterator[Record | Rejected]:
     """Every record of a protocol, in order of recipe and file name."""
     folder = results / protocol / "records"
     for path in sorted(folder.glob("*/*.json")):
-        record = read(path)
-        if isinstance(record, Record) and record.protocol != protocol:
-            yield Rejected(path, f"it is a record of protocol {record.protocol}")
-        else:
-            yield record
+        yield read_of(path, protocol)
+
+
+def read_of(path: Path, protocol: str) -> Record | Rejected:
+    """The record in a file, if it is one of the protocol."""
+    record = read(path)
+    if isinstance(record, Record) and record.protocol != protocol:
+        return Rejected(path, f"it is a record of protocol {record.protocol}")
+    return record
 
 
 def predictions_of(results: Path, record: Record) -> dict[str, NDArray[Any]]:
@@ -262,7 +314,7 @@ def predictions_of(results: Path, record: Record) -> dict[str, NDArray[Any]]:
         LTBenchError: the file is missing or is not the one that the record was written with.
     """
     path = place_of(results, record).with_suffix(".npz")
-    if not path.exists() or _hash_of(path) != record.predictions:
+    if not path.exists() or _hash_of(path.read_bytes()) != record.predictions:
         raise LTBenchError(f"{path} is missing or not the file that its record was written with")
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)

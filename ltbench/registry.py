@@ -7,8 +7,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltbench.discovery import GROUP, Outline, Plugin, from_file, in_precedence
+from ltbench.discovery import GROUP, Outline, Plugin, from_file, in_precedence, outlines
 from ltbench.errors import LTBenchError, UnknownName, nearest
+from ltbench.memo import remembered
 
 if TYPE_CHECKING:
     import pandas
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 
     from ltbench.datasets import Loader
     from ltbench.method import Method
+    from ltbench.observers import Maker
     from ltbench.protocols import Protocol
     from ltbench.recipes import Recipe
+
+
+HOOKS = ("register_methods", "register_protocols", "register_datasets", "register_observers")
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Registry:
         self._methods: dict[str, type[Method]] = {}
         self._protocols: dict[str, tuple[Plugin, Path]] = {}
         self._datasets: dict[str, tuple[Plugin, Loader]] = {}
+        self._observers: dict[str, tuple[Plugin, Maker]] = {}
         for plugin in self.plugins:
             if plugin.package == "file":
                 self._load(plugin)
@@ -62,11 +68,31 @@ class Registry:
 
     def outlines(self) -> Iterator[tuple[Outline, Plugin]]:
         """Every method as its source tells, in order of name, without importing anything."""
-        every = [(outline, plugin) for plugin in self.plugins for outline in plugin.outlines]
+        every = [(one, plugin) for plugin in self.plugins for one in self._outlines[plugin]]
         first: dict[str, tuple[Outline, Plugin]] = {}
         for outline, plugin in every:
             first.setdefault(outline.name, (outline, plugin))
         yield from (first[name] for name in sorted(first))
+
+    @cached_property
+    def _outlines(self) -> dict[Plugin, list[Outline]]:
+        sources = [plugin.source for plugin in self.plugins]
+        read = remembered(
+            "outlines", sources, lambda: list(map(outlines, sources)), list[list[Outline]]
+        )
+        return dict(zip(self.plugins, read, strict=True))
+
+    def summaries(self) -> list[tuple[str, int, str]]:
+        """The name, the version and the description of each protocol, in order of name."""
+        files = dict(sorted(self.protocols().items()))
+        texts = [text for name, file in files.items() for text in (name, file.read_text("utf-8"))]
+        return remembered(
+            "protocols", texts, lambda: self._summaries(files), list[tuple[str, int, str]]
+        )
+
+    def _summaries(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
+        protocols = map(self.protocol, names)
+        return [(one.name, one.version, one.description) for one in protocols]
 
     def method(self, name: str) -> "type[Method]":
         """The method of a name; loads no more plugins than it takes to find it.
@@ -75,7 +101,7 @@ class Registry:
             LTBenchError: no plugin registers that name; tells if one was left out.
         """
         for plugin in self.plugins:
-            if name not in self._methods and any(o.name == name for o in plugin.outlines):
+            if name not in self._methods and any(o.name == name for o in self._outlines[plugin]):
                 self._load(plugin)
         if name not in self._methods:
             self.load_all()
@@ -92,10 +118,9 @@ class Registry:
         return self._owners[name]
 
     def provided_by(self, plugin: Plugin) -> list[str]:
-        """The names of methods, protocols and data sets that a loaded plugin registered."""
-        owned = self._owners | {
-            name: owner for name, (owner, _) in (self._protocols | self._datasets).items()
-        }
+        """The names of methods and all else that a loaded plugin registered."""
+        others = self._protocols | self._datasets | self._observers
+        owned = self._owners | {name: owner for name, (owner, _) in others.items()}
         return sorted(name for name, owner in owned.items() if owner == plugin)
 
     def methods(self) -> "dict[str, type[Method]]":
@@ -149,6 +174,20 @@ class Registry:
         given = {name: Path(path) for name, path in self.data.items()}
         return {name: of_files(path) for name, path in (found | given).items()} | known
 
+    def observer(self, name: str) -> "Maker":
+        """What makes an observer from its argument."""
+        found = self.observers()
+        if name not in found:
+            raise UnknownName("observer", name, found)
+        return found[name]
+
+    def observers(self) -> "dict[str, Maker]":
+        """What makes each observer, by name."""
+        from ltbench.observers import built_in
+
+        self._load_those_with("register_observers")
+        return {name: make for name, (_, make) in self._observers.items()} | built_in()
+
     def tables(self) -> list[str]:
         """The names of the tables that can be read without asking for them elsewhere."""
         from ltbench.datasets import SHIPPED_TABLES, tables_in_data_folder
@@ -189,8 +228,7 @@ class Registry:
         callers = manager.get_hookcallers(module) or []
         for caller in callers:
             if not caller.has_spec():
-                known = ("register_methods", "register_protocols", "register_datasets")
-                near = nearest(caller.name, known)
+                near = nearest(caller.name, HOOKS)
                 raise LTBenchError(
                     f"hook {caller.name!r} is unknown" + (f"; did you mean {near}?" if near else "")
                 )
@@ -201,6 +239,7 @@ class Registry:
             "register_methods": lambda method: self._take_method(plugin, method),
             "register_protocols": lambda path: self._take_protocol(plugin, path),
             "register_datasets": lambda name, load: self._take_dataset(plugin, name, load),
+            "register_observers": lambda name, make: self._take_observer(plugin, name, make),
         }
         for caller in callers:
             manager.subset_hook_caller(caller.name, others)(register=take[caller.name])
@@ -236,9 +275,17 @@ class Registry:
         if self._is_free(plugin, name, self._datasets, built_in()):
             self._datasets[name] = (plugin, load)
 
+    def _take_observer(self, plugin: Plugin, name: str, make: "Maker") -> None:
+        from ltbench.observers import built_in
+
+        if self._is_free(plugin, name, self._observers, built_in()):
+            self._observers[name] = (plugin, make)
+
     @cached_property
     def _built_in_methods(self) -> set[str]:
-        return {o.name for plugin in self.plugins if plugin.built_in for o in plugin.outlines}
+        return {
+            o.name for plugin in self.plugins if plugin.built_in for o in self._outlines[plugin]
+        }
 
     def _is_free(
         self, plugin: Plugin, name: str, taken: Iterable[str], built_in: Iterable[str]

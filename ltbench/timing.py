@@ -3,6 +3,8 @@
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -19,11 +21,14 @@ class Clock:
     process and its children were computing, which other programs disturb little; elsewhere the
     seconds.
     `peak_memory_mb` is how far memory rose above where it stood on entry: allocated memory on a
-    GPU, resident memory of the process elsewhere.
+    GPU, resident memory of the process elsewhere. `earlier` are the three of a part of the block
+    that another process has done.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(
+        self, device: torch.device, earlier: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ) -> None:
+        self.device, self.earlier = device, earlier
         self.seconds = self.work = 0.0
         self.peak_memory_mb = 0.0
 
@@ -31,6 +36,7 @@ class Clock:
         self._before = self._reset_peak()
         self._start = self._now()
         self._worked = _worked()
+        self._aside = tuple(_aside)
         return self
 
     def __exit__(
@@ -39,10 +45,17 @@ class Clock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.seconds = self._now() - self._start
-        on_cpu = self.device.type == "cpu"
-        self.work = _worked() - self._worked if on_cpu else self.seconds
-        self.peak_memory_mb = max(0.0, (self._peak() - self._before) / 2**20)
+        self.read()
+
+    def read(self) -> tuple[float, float, float]:
+        """Seconds, work and peak memory until now."""
+        seconds, work, peak = self.earlier
+        here = self._now() - self._start - (_aside[0] - self._aside[0])
+        worked = _worked() - self._worked - (_aside[1] - self._aside[1])
+        self.seconds = seconds + here
+        self.work = work + (worked if self.device.type == "cpu" else here)
+        self.peak_memory_mb = max(peak, (self._peak() - self._before) / 2**20)
+        return self.seconds, self.work, self.peak_memory_mb
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -66,6 +79,20 @@ class Clock:
             return _status("VmHWM")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+_aside = [0.0, 0.0]  # seconds and work, of this process so far, that are none of a block's own
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Has no clock count what goes on within, as when a training is watched or kept."""
+    started, worked = time.perf_counter(), _worked()
+    try:
+        yield
+    finally:
+        _aside[0] += time.perf_counter() - started
+        _aside[1] += _worked() - worked
 
 
 def _worked() -> float:

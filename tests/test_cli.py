@@ -171,7 +171,7 @@ def test_listings_are_lists_of_objects(ltbench):
     assert sam["hooks"] == ["step"]
     assert sam["parameters"]["rho"]["default"] == 0.05
     every = json.loads(ltbench("list", "--json").stdout)
-    assert every.keys() == {"methods", "protocols", "datasets"}
+    assert every.keys() == {"methods", "protocols", "datasets", "observers"}
     plain = ltbench("list", "methods").stdout
     assert [line.split()[0] for line in plain.splitlines()] == [m["name"] for m in methods]
 

@@ -7,7 +7,7 @@ from ltbench.models import build, known
 
 
 def test_networks_are_known_by_their_files():
-    assert known() == ["convnet", "imagenet_resnet", "mlp", "resnet"]
+    assert known() == ["convnet", "imagenet_resnet", "mlp", "resnet", "vgg"]
 
 
 def test_a_network_is_features_and_head():
@@ -26,6 +26,7 @@ def test_a_network_is_features_and_head():
         ("convnet", {"widths": [8, 8, 16]}, (1, 28, 28), 16 * 9),
         ("resnet", {"depth": 8}, (3, 32, 32), 64),
         ("imagenet_resnet", {"depth": 18}, (3, 64, 64), 512),
+        ("vgg", {"depth": 11, "narrower": 8}, (3, 32, 32), 64),
     ],
 )
 def test_a_branch_may_be_grown_again_narrower(name, options, shape, width):

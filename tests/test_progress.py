@@ -1,10 +1,15 @@
 import io
 import re
+from types import SimpleNamespace
 
+import pytest
 from msgspec import structs
 
-from ltbench import progress
+from ltbench import midway
 from ltbench.execute import Event
+from ltbench.midway import Epoch
+from ltbench.observers import watched
+from ltbench.progress import view
 from ltbench.records import Record, Timing
 
 
@@ -31,18 +36,25 @@ RECORD = Record(
     timing=Timing(1.5, 1.5, 0.75, 2.0, 2.0, 0.0),
 )
 FAILED = structs.replace(RECORD, seed=1, status="failed", reason="it broke", timing=None)
+FIRST, SECOND = Cell("sam[x] seed 0"), Cell("sam[x] seed 1")
 EVENTS = [
-    Event(began=Cell("sam[x] seed 0")),
-    Event(began=Cell("sam[x] seed 1")),
+    Event(began=FIRST),
+    Event(began=SECOND),
     Event(),
+    Event(within=SECOND, told=Epoch(0.25, 1, 4, 2.0)),
+    Event(within=FIRST, told="begins anew"),
     Event(ended=RECORD),
     Event(ended=FAILED),
 ]
+PLAN = SimpleNamespace(todo=[FIRST, SECOND])
 
 
 def test_elsewhere_than_on_a_terminal_each_cell_is_a_plain_line(capsys):
-    assert list(progress.shown(EVENTS, 2)) == EVENTS
+    with watched(PLAN, {"progress": view()}) as watch:
+        for event in EVENTS:
+            watch(event)
     assert capsys.readouterr().err.splitlines() == [
+        "sam[x] seed 0 begins anew",
         "[1/2] sam[x] seed 0: balanced accuracy 75.0, 1.50 s (2.00x)",
         "[2/2] sam[x] seed 1 failed: it broke",
     ]
@@ -53,16 +65,36 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_a_bar_tells_done_left_and_what_is_in_hand(monkeypatch):
+def test_on_a_terminal_a_bar_tells_done_left_and_how_far_is_what_is_in_hand(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     text = lambda: re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())  # noqa: E731
-    shown = progress.shown(EVENTS, 2)
-    next(shown), next(shown)
-    assert "0/2" in text()
-    assert "sam[x] seed 0 | sam[x] seed 1" in text()
-    assert list(shown) == EVENTS[2:]
-    assert "2/2" in text()
+    with watched(PLAN, {"progress": view()}) as watch:
+        watch(EVENTS[0]), watch(EVENTS[1])
+        assert "0/2 done" in text()
+        assert "sam[x] seed 0 | sam[x] seed 1" in text()
+        watch(EVENTS[2]), watch(EVENTS[3])
+        assert "sam[x] seed 0 | sam[x] seed 1 25%" in text()
+        for event in EVENTS[4:]:
+            watch(event)
+    assert "sam[x] seed 0 begins anew" in text()
+    assert "2/2 done" in text()
     assert "sam[x] seed 1 failed: it broke" in text()
+
+
+def test_shares_told_in_parts_are_those_of_the_whole():
+    heard = []
+    with midway.heard_by(heard.append):
+        for k in range(2):
+            with midway.part(k, 2):
+                midway.say("a note")
+                for position in range(2):
+                    with midway.part(position, 2), midway.heard_by(None):
+                        midway.say("unheard")
+    assert [told.share for told in heard if isinstance(told, Epoch)] == pytest.approx(
+        [0.25, 0.5, 0.5, 0.75, 1, 1]
+    )
+    assert heard.count("a note") == 2
+    assert "unheard" not in heard

@@ -90,6 +90,15 @@ def data_folder() -> Path:
     return user_cache_path("ltbench") / "data"
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: the folder LTBENCH_CACHE, or one of the user's."""
+    if "LTBENCH_CACHE" in os.environ:
+        return Path(os.environ["LTBENCH_CACHE"])
+    from platformdirs import user_cache_path
+
+    return user_cache_path("ltbench")
+
+
 def folders_with_data() -> list[Path]:
     """The folders below the data folder that hold an image data set."""
     folder = data_folder()

@@ -108,7 +108,26 @@ def _listed(file: Path) -> Iterator[Source]:
         yield f"{file.parent / place}", image.read_bytes, int(label)
 
 
+def images_of(file: Path) -> torch.Tensor:
+    """The images of a parquet file alone, whatever their classes are called.
+
+    Raises:
+        LTBenchError: something about the file is wrong.
+    """
+    (rows,), _ = _parquet_parts([file], None)
+    return rows.inputs
+
+
 def _from_parquet(files: Sequence[Path], size: int | None) -> Dataset:
+    parts, names = _parquet_parts(files, size)
+    names = names or [str(c) for c in range(int(parts[0].labels.max()) + 1)]
+    return _checked(files[0].parent, parts, names)
+
+
+def _parquet_parts(
+    files: Sequence[Path], size: int | None
+) -> tuple[list[Rows], Sequence[str] | None]:
+    """The rows of each file, and the names of the classes where the files tell them."""
     try:
         import pyarrow.compute
         from pyarrow import parquet
@@ -139,8 +158,7 @@ def _from_parquet(files: Sequence[Path], size: int | None) -> Dataset:
             for row, (image, label) in enumerate(zip(*pair, strict=True))
         ]
         parts.append(_decoded(file, images, size))
-    names = names or [str(c) for c in range(int(parts[0].labels.max()) + 1)]
-    return _checked(files[0].parent, parts, names)
+    return parts, names
 
 
 def _from_npz(path: Path) -> Dataset:

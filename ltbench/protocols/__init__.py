@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ltbench.compressing import Compressing, Pool
 from ltbench.distilling import Distilling
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.names import NAMES, TABULAR_NAMES
@@ -210,6 +211,20 @@ class Distillation(Recognition, frozen=True, tag="distillation"):
     contrasts: tuple[tuple[str, str], ...] = ()
 
 
+class Compression(Recognition, frozen=True, tag="compression"):
+    """A trained network is made smaller with a few imbalanced rows.
+
+    `teacher` is the training of that network on all rows of `imbalance`, `budget` the one in which
+    the smaller network recovers. `ood` is the pool for methods that ask for one; `contrasts` are
+    pairs of recipes to tell apart.
+    """
+
+    compressing: Compressing
+    teacher: Budget
+    ood: Pool
+    contrasts: tuple[tuple[str, str], ...] = ()
+
+
 class TableData(Table, frozen=True):
     """One table: its source and fingerprint, and how a classification is made of it.
 
@@ -268,7 +283,7 @@ class Tabular(Protocol, frozen=True, tag="tabular"):
     scoring: TabularScoring = TabularScoring()
 
 
-KINDS = (Recognition, Distillation, Tabular)
+KINDS = (Recognition, Distillation, Compression, Tabular)
 
 
 @cache

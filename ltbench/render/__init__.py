@@ -9,6 +9,8 @@ from ltbench.comparisons import Comparison
 from ltbench.leaderboards import Leaderboard
 from ltbench.render import comparison, leaderboard
 from ltbench.render.leaderboard import agnostic as agnostic
+from ltbench.render.leaderboard import stability as stability
+from ltbench.stability import Stability
 
 if TYPE_CHECKING:
     import pandas
@@ -33,5 +35,5 @@ def csv(board: Leaderboard | Comparison) -> str:
     return text
 
 
-def json(board: Leaderboard | Comparison | Agnostic) -> str:
+def json(board: Leaderboard | Comparison | Agnostic | Stability) -> str:
     return msgspec.json.format(msgspec.json.encode(board), indent=1).decode() + "\n"

@@ -7,7 +7,7 @@ import msgspec
 from ltbench.comparisons import PLAIN, TUNED, Against, Compared, Comparison
 from ltbench.leaderboards import Mean
 from ltbench.metrics import TABULAR_NAMES
-from ltbench.render.words import DASH, legend, number, percent, recipe_cell, table_of
+from ltbench.render.words import DASH, code, legend, number, percent, plain, recipe_cell, table_of
 
 if TYPE_CHECKING:
     import pandas
@@ -113,9 +113,11 @@ def markdown(board: Comparison) -> str:
             "*s*: seconds that a cell's fits with one learner took; *MB*: memory above the idle "
             "process; both medians",
         ),
-        "\n".join(f"- `{row.recipe}`: {note}" for row in board.rows for note in row.notes),
         "\n".join(
-            f"- Seconds and memory were measured on {machine}." for machine in board.machines
+            f"- {code(row.recipe)}: {plain(note)}" for row in board.rows for note in row.notes
+        ),
+        "\n".join(
+            f"- Seconds and memory were measured on {plain(machine)}." for machine in board.machines
         ),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ltbench.agnostic import SPLITS, Agnostic
-from ltbench.leaderboards import WHOLE, Contrast, Leaderboard, Mean, Row
-from ltbench.render.words import DASH, legend, number, percent, recipe_cell, table_of
+from ltbench.leaderboards import REFERENCE, WHOLE, Contrast, Leaderboard, Mean, Row
+from ltbench.render.words import DASH, code, legend, number, percent, plain, recipe_cell, table_of
+from ltbench.stability import HARSH, MILD, Stability
 
 if TYPE_CHECKING:
     import pandas
@@ -19,6 +20,8 @@ LABELS = {
     "macro_auc": "AUC",
     "expected_calibration_error": "ECE",
     "relative_accuracy": "relative",
+    "twin": "balanced twin",
+    "imbalance_loss": "imbalance loss",
 }
 EXPLAINED = {
     "many": "*many*, *medium*, *few*: mean recall of the classes with that many training rows",
@@ -28,6 +31,8 @@ EXPLAINED = {
     "macro_auc": "*AUC*: area under the ROC curve, mean over classes, each against the rest",
     "expected_calibration_error": "*ECE*: expected calibration error in 15 bins, lower is better",
     "retention": f"*retention*: accuracy over that of `{WHOLE}`, the whole set, with the same seed",
+    "twin": "*balanced twin*: the same with as many rows, balanced",
+    "imbalance_loss": "*imbalance loss*: what the balanced twin has more",
     "relative_accuracy": "*relative*: accuracy over the better of what plain training and the "
     "method itself reach on a balanced set of the same size",
 }
@@ -46,8 +51,9 @@ def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {"recipe": row.recipe, "rank_best": best, "rank_worst": worst}
     for name, mean in {**row.metrics, "delta": row.delta or Mean(None, None, None)}.items():
         flat |= {name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high}
-    distilled = msgspec.to_builtins(row.distilled) if row.distilled else {}
-    return {**flat, **msgspec.to_builtins(row.cost), **distilled, **row.status}
+    made = msgspec.to_builtins(row.distilled or row.compressed) or {}
+    told = {key: value for key, value in made.items() if key != "twin"}
+    return {**flat, **msgspec.to_builtins(row.cost), **told, **row.status}
 
 
 def markdown(board: Leaderboard) -> str:
@@ -56,8 +62,13 @@ def markdown(board: Leaderboard) -> str:
     reference, distilling = board.reference, any(row.distilled for row in board.rows)
     beside = [name for name in others if name in BESIDE]
     below = [name for name in others if name not in BESIDE]
+    doing, of_what = "preparation and training", ""
     if distilling:
         beside.append("retention")
+        doing, of_what = "distilling", " on the whole set"
+    if any(row.compressed for row in board.rows):
+        beside += ["twin", "imbalance_loss"]
+        doing, of_what = "compressing and recovery", " of the whole network on the same rows"
     if any(row.metrics["relative_accuracy"].mean is not None for row in board.rows):
         below.append("relative_accuracy")
     blocks = [
@@ -80,13 +91,11 @@ def markdown(board: Leaderboard) -> str:
         legend(
             "In percent: means over seeds with 95 % intervals",
             f"*over {reference}*: the difference in {_label(ranking)} to "
-            f"{'it' if distilling else 'plain training'} with the same seeds",
+            f"{'it' if reference != REFERENCE else 'plain training'} with the same seeds",
             "rows share a rank if the 95 % interval of their paired difference includes zero",
             *_explained(beside),
-            "*cost*: processor time (on a GPU, time) of "
-            f"{'distilling' if distilling else 'preparation and training'} in units of plain "
-            f"training{' on the whole set' * distilling}, which is timed around each cell in the "
-            "same process",
+            f"*cost*: processor time (on a GPU, time) of {doing} in units of plain "
+            f"training{of_what}, which is timed around each cell in the same process",
         ),
         table_of(
             ["recipe", *map(_label, below), "passes", "s", "MB", "cells"],
@@ -105,14 +114,19 @@ def markdown(board: Leaderboard) -> str:
         legend(
             *_explained(below),
             "*passes*: rows whose gradient was computed, in units of plain training",
-            f"*s*: seconds of {'distilling' if distilling else 'preparation and training'}",
+            f"*s*: seconds of {doing}",
             "*MB*: memory above the idle process",
         ),
         *_distilled(board),
+        *_compressed(board),
+        "\n".join(map(_contrast, board.contrasts)),
         *_transductive(board, ranking),
-        "\n".join(f"- `{row.recipe}`: {note}" for row in board.rows for note in row.notes),
+        *_quoted(board),
         "\n".join(
-            f"- Seconds and memory were measured on {machine}." for machine in board.machines
+            f"- {code(row.recipe)}: {plain(note)}" for row in board.rows for note in row.notes
+        ),
+        "\n".join(
+            f"- Seconds and memory were measured on {plain(machine)}." for machine in board.machines
         ),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]
@@ -144,15 +158,48 @@ def _distilled(board: Leaderboard) -> list[str]:
         f"*evaluation s*: training {networks} fresh networks on the images and scoring them",
         f"a seed is one distilled set, scored by the mean of its {networks} networks",
     )
-    return [table, explained, "\n".join(map(_contrast, board.contrasts))]
+    return [table, explained]
+
+
+def _compressed(board: Leaderboard) -> list[str]:
+    """How small the networks became, and how like their teacher."""
+    made = [(row, row.compressed) for row in board.rows if row.compressed is not None]
+    if not made:
+        return []
+    table = table_of(
+        ["recipe", "parameters", "MACs", "of the teacher's", "latency", "agreement", "twin s"],
+        [
+            [
+                recipe_cell(row.recipe, []),
+                f"{told.parameters:,}",
+                f"{told.macs:,}",
+                f"{100 * told.parameters / told.teacher_parameters:.0f} %, "
+                f"{100 * told.macs / told.teacher_macs:.0f} %",
+                number(told.latency, "{:.2f}x"),
+                f"{100 * told.agreement:.1f}",
+                number(told.twin_seconds, "{:.2f}"),
+            ]
+            for row, told in made
+        ],
+    )
+    explained = legend(
+        "Rows without a rank are controls: they are no smaller than the teacher",
+        "*MACs*: multiply-accumulate operations for a row",
+        "*latency*: time over that of the teacher, measured in turns, of a batch of up to 64",
+        "*agreement*: test rows that are labelled as the teacher does, in percent",
+        "*twin s*: seconds of compressing and recovery on the balanced rows",
+    )
+    return [table, explained]
 
 
 def _contrast(contrast: Contrast) -> str:
     gap = contrast.difference
-    told = f"- `{contrast.first}` over `{contrast.second}`: {percent(gap, sign='+')}"
+    told = f"- {code(contrast.first)} over {code(contrast.second)}: {percent(gap, sign='+')}"
     if gap.low is None or gap.high is None or contrast.error is None:
         return f"{told}, of too few seeds to tell"
     told += f" (standard error {100 * contrast.error:.1f})"
+    if contrast.recovered is not None:
+        told += f", {100 * contrast.recovered:.0f} % of what imbalance costs the latter"
     if gap.low > 0:
         return f"{told}, a gain"
     return f"{told}, {'a loss' if gap.high < 0 else 'no difference shown'}"
@@ -166,7 +213,7 @@ def agnostic(table: Agnostic) -> str:
     """Accuracy on test splits with a tail of their own, in percent."""
     short = [f"{name[0].upper()}{name.partition('-')[2]}" for name in SPLITS]
     rows = [
-        [f"`{row.recipe}`", *(percent(row.accuracy[name], bounds=False) for name in SPLITS)]
+        [code(row.recipe), *(percent(row.accuracy[name], bounds=False) for name in SPLITS)]
         for row in table.rows
     ]
     blocks = [
@@ -181,6 +228,55 @@ def agnostic(table: Agnostic) -> str:
         ),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def stability(table: Stability) -> str:
+    """What each recipe loses as the tail grows longer, in percent."""
+    rows = [
+        [code(row.recipe), str(row.seeds), *map(percent, (row.mild, row.harsh, row.drop))]
+        for row in table.rows
+    ]
+    blocks = [
+        f"# {table.mild} to {table.harsh}",
+        table_of(["recipe", "seeds", f"at factor {MILD}", f"at factor {HARSH}", "drop"], rows),
+        legend(
+            f"{_label(table.metric).capitalize()} in percent, means over the seeds that both "
+            "protocols have, with 95 % intervals; that of the *drop* is of the paired difference",
+            "the two protocols differ in their factor alone",
+        ),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _quoted(board: Leaderboard) -> list[str]:
+    """Figures of others in a table of their own, beside what the same recipe reached here."""
+    if not board.quoted:
+        return []
+    here = {row.recipe: row for row in board.rows}
+    rows = [
+        [
+            code(method) if method in here else plain(method),
+            " ± ".join(f"{value:.1f}" for value in told),
+            percent(here[method].metrics["accuracy"]) if method in here else DASH,
+            f"[{number}]",
+        ]
+        for number, source in enumerate(board.quoted, 1)
+        for method, told in source.accuracy.items()
+    ]
+    sources = [
+        f"- [{number}] {plain(source.reference)}, {plain(source.place)}: {plain(source.conditions)}"
+        for number, source in enumerate(board.quoted, 1)
+    ]
+    return [
+        "Quoted, not measured here:",
+        table_of(["method", "accuracy as quoted", "measured here", "source"], rows),
+        legend(
+            "Accuracy in percent as others published it, with the spread over their repeats where "
+            "they told it; no rank is given, as their conditions differ from the protocol's",
+            "*measured here*: the same recipe in the table above, with a 95 % interval",
+        ),
+        "\n".join(sources),
+    ]
 
 
 def _transductive(board: Leaderboard, ranking: str) -> list[str]:

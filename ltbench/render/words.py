@@ -1,5 +1,7 @@
 """What all tables share: cells, legends and how numbers are written."""
 
+import html
+import re
 from collections.abc import Sequence
 from textwrap import wrap
 
@@ -11,7 +13,7 @@ DASH = "–"
 
 
 def table_of(headers: list[str], rows: list[list[str]]) -> str:
-    align = ["left" if header in ("recipe", "table") else "right" for header in headers]
+    align = ["left" if header in ("recipe", "table", "method") else "right" for header in headers]
     text: str = tabulate(rows, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
     return text
 
@@ -22,8 +24,21 @@ def legend(*parts: str) -> str:
 
 def recipe_cell(recipe: str, notes: Sequence[str]) -> str:
     """The recipe; a star says that a note on it stands below."""
-    escaped = recipe.replace("|", "\\|")
-    return f"`{escaped}`" + (" \\*" if notes else "")
+    return code(recipe) + (" \\*" if notes else "")
+
+
+def code(text: str) -> str:
+    """A text of others as code of one line, also in a cell."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    longest = max(map(len, re.findall("`+", line)), default=0)
+    fence, space = "`" * (longest + 1), " " * bool(longest)
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def plain(text: str) -> str:
+    """A text of others as one line in which nothing is markup."""
+    line = re.sub(r"[\\`*\[\]|~]", r"\\\g<0>", " ".join(text.split()))
+    return html.escape(line, quote=False)
 
 
 def percent(mean: Mean | None, sign: str = "", bounds: bool = True) -> str:

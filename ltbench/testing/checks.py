@@ -89,6 +89,10 @@ def check_method(recipe: str | Method) -> Report:
         from ltbench.testing.distilled import CHECKS as OF_DISTILLERS
 
         return report(method, OF_DISTILLERS)
+    if method.all_needs & {"teacher", "ood"}:
+        from ltbench.testing.compressed import CHECKS as OF_COMPRESSORS
+
+        return report(method, OF_COMPRESSORS)
     unmet = method.all_needs - {"two_classes", "test_inputs", "ordered"}
     if unmet:
         text = f"it needs {', '.join(sorted(unmet))}, which the checks cannot supply"

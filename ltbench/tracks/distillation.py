@@ -16,7 +16,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench import metrics
+from ltbench import metrics, midway
 from ltbench.context import Networks, Rows, Run
 from ltbench.datasets import Dataset
 from ltbench.engine import checked, portions, predict, stream_seed, train
@@ -105,7 +105,8 @@ class Pool:
                 assert run.model is not None
                 start = copy.deepcopy(run.model).eval().requires_grad_(False)
                 run.phase = replace(run.phase, epochs=distilling.epochs)
-                end = train(method, rows, run, self.protocol.budget.batch_size)
+                with midway.part(k, distilling.networks):
+                    end = train(method, rows, run, self.protocol.budget.batch_size)
                 networks.append((start, end))
                 passes += run.passes
         return Trained(networks, clock.seconds, clock.work, passes)
@@ -169,7 +170,7 @@ def run(
     if control:
         run.whole = lambda: whole(protocol, dataset, seed).to(device)
     train_rows = parts.train.to(device)
-    with Clock(device) as clock:
+    with midway.part(0, 2), Clock(device) as clock:
         rows = recipe.resample(train_rows, run)
     after = time_plain(protocol, parts, seed, device)
     rows = kept(rows, train_rows, run, None if control else protocol.distilling.ipc)
@@ -183,7 +184,8 @@ def run(
         for k in range(protocol.networks):
             fresh = begin(protocol, parts, protocol.networks * seed + k, device)
             fresh.phase = replace(fresh.phase, epochs=epochs_on(protocol, len(rows)))
-            model = train(copy.deepcopy(rest), rows, fresh, protocol.budget.batch_size)
+            with midway.part(protocol.networks + k, 2 * protocol.networks):
+                model = train(copy.deepcopy(rest), rows, fresh, protocol.budget.batch_size)
             found = predict(rest, model, test.inputs, fresh)
             scores.append(found[0])
             predicted.append(found[1])

@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench import metrics, models
+from ltbench import checkpoints, metrics, midway, models
 from ltbench.context import Phase, Rows, Run
 from ltbench.datasets import Dataset, built_in
 from ltbench.engine import generator, portions, predict, seeded, train
@@ -73,6 +74,7 @@ class Outcome:
     reference_work: float
     passes: float
     peak_memory_mb: float
+    continued: int = field(default=0, kw_only=True)
 
     def fields(self) -> dict[str, Any]:
         """What goes into the record."""
@@ -84,7 +86,7 @@ class Outcome:
             passes=round(self.passes, 4),
             peak_memory_mb=round(self.peak_memory_mb, 3),
         )
-        told = ("metrics", "transductive", "recall", "class_counts", "notes")
+        told = ("metrics", "transductive", "recall", "class_counts", "notes", "continued")
         return {"timing": timing, **{name: getattr(self, name) for name in told}}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -147,8 +149,19 @@ def run(
     run = begin(protocol, parts, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
-    with Clock(device) as clock:
-        model = train(recipe, train_rows, run, protocol.budget.batch_size, validation)
+    kept = checkpoints.current()
+    resume = kept.read(run)
+    with Clock(device, kept.earlier) as clock:
+        model = train(
+            recipe,
+            train_rows,
+            run,
+            protocol.budget.batch_size,
+            validation,
+            checkpoint=partial(kept.write, recipe, run, clock),
+            due=kept.due,
+            resume=resume,
+        )
     after = time_plain(protocol, parts, seed, device)
 
     test = parts.test().to(device)
@@ -174,6 +187,7 @@ def run(
         reference_work=(before + after) / 2,
         passes=run.passes / (len(parts.train) * protocol.budget.epochs),
         peak_memory_mb=clock.peak_memory_mb,
+        continued=kept.times,
     )
 
 
@@ -308,7 +322,7 @@ def time_plain(
     for length in (0, epochs):
         run = begin(protocol, parts, seed, device)
         run.phase = replace(run.phase, epochs=length)
-        with Clock(device) as clock:
+        with midway.heard_by(None), Clock(device) as clock:
             train(Method(), rows, run, batch_size)
         work.append(clock.work)
     before, stretch = work

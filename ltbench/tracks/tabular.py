@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench import learners, metrics, models
+from ltbench import learners, metrics, midway, models
 from ltbench.context import Phase, Rows, Run
 from ltbench.engine import (
     checked,
@@ -162,7 +162,10 @@ def run(
     A learner that fails or cannot take the recipe costs its own part only.
     """
     folds = cut(table, seed, protocol.scoring.folds)
-    parts = {name: _part(protocol, recipe, seed, table, name, folds) for name in protocol.learners}
+    parts = {}
+    for k, name in enumerate(protocol.learners):
+        with midway.part(k, len(protocol.learners)), midway.heard_by(None):
+            parts[name] = _part(protocol, recipe, seed, table, name, folds)
     counts = np.bincount(table.labels, minlength=len(table.classes))
     return Outcome(parts, counts.tolist(), list(table.notes))
 
