@@ -18,7 +18,7 @@ test: setup
 	$(BIN)/python -m pytest --quiet
 
 bench: setup
-	$(BIN)/python -m pytest --quiet tests/bench
+	$(BIN)/python -m pytest --quiet tests/bench $(BENCH)
 
 lint: setup
 	$(BIN)/ruff format --check .

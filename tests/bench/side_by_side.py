@@ -1,5 +1,6 @@
 """What several benchmarks share: things are timed in turn, and ratios are told, not seconds."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,12 @@ from pathlib import Path
 import numpy as np
 
 LOOPS = Path(__file__).with_name("loops.py")
+SET_HERE = {"OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE"}
+
+
+def plain_environment():
+    """The environment in which somebody starts a program who sets nothing."""
+    return {name: text for name, text in os.environ.items() if name not in SET_HERE}
 
 
 def in_turn(calls, rounds=5, warm=1, clock=time.process_time):
@@ -37,6 +44,7 @@ def images_a_second(*programs):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                env=plain_environment(),
             )
             for k, words in enumerate(map(str.split, programs))
         ]
@@ -48,8 +56,8 @@ def images_a_second(*programs):
         return sum(float(one.communicate()[0]) for one in running)
 
 
-def wall(*command, **options):
+def wall(*command):
     """The seconds that a program takes from its start to its end."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, **options)
+    subprocess.run(command, check=True, capture_output=True, env=plain_environment())
     return time.perf_counter() - start
