@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import metadata, util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,20 +100,25 @@ def _told(package: metadata.Distribution) -> tuple[str, str]:
 
 def _origin(module: str) -> Path | None:
     """The file of a module, found without importing it or the packages around it."""
-    path: Sequence[str] | None = None
-    spec = None
-    parts = module.split(".")
-    for depth in range(len(parts)):
-        name = ".".join(parts[: depth + 1])
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path)
-            if spec is not None:
-                break
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    assert spec is not None
-    return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    spec = _spec(module)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    package = module.rpartition(".")[0]
+    places = _places(package) if package else None
+    if package and places is None:
+        return None
+    found = (finder.find_spec(module, places) for finder in sys.meta_path)
+    return next((spec for spec in found if spec is not None), None)
+
+
+@cache
+def _places(package: str) -> tuple[str, ...] | None:
+    """Where the modules of a package stand."""
+    spec = _spec(package)
+    locations = spec.submodule_search_locations if spec is not None else None
+    return tuple(locations) if locations is not None else None
 
 
 def from_file(file: Path) -> Plugin:
