@@ -149,7 +149,7 @@ def test_a_cell_tells_the_network_its_twin_and_its_cost(tiny):
 
 
 def test_parameters_and_operations_are_those_worked_out_by_hand(quick):
-    """The card's network: 28,842 parameters, of which a quarter of 32 filters twice leave 6,066."""
+    """Of 28,842 parameters a quarter of 32 filters, twice, leaves 6,066."""
     digits = protocol("compress-digits")
     shorter = msgspec.structs.replace(digits.teacher, epochs=1)
     told = run(msgspec.structs.replace(digits, teacher=shorter), "l1").compressed

@@ -24,7 +24,7 @@ from ltbench.pruning import size
 from ltbench.recipes import Recipe
 from ltbench.testing import checks, task
 from ltbench.testing.checks import Failure, NotApplicable, expect
-from ltbench.tracks import compression, recognition
+from ltbench.tracks import compression
 
 COUNTS = (24, 12, 6, 4)
 EPOCHS = 3
@@ -224,12 +224,8 @@ def held_out_rows_stay_out(method: Recipe) -> None:
 
 def marked() -> tuple[Compression, Dataset]:
     """A small protocol, and its data with a mark in every test row."""
-    rows, names = task.rows_of([20] * 3), ("a", "b", "c")
-    numbered = torch.arange(float(len(rows))).reshape(-1, 1, 1, 1).expand(-1, *task.SHAPE)
-    numbers = Dataset(Rows(numbered, rows.labels), names)
-    test = recognition.split(small(numbers), numbers, 0).test().inputs[:, 0, 0, 0].long()
-    rows.inputs[test, :, 0, 0] = task.MARK
-    dataset = compression.Source(rows, names, pool=torch.randn(12, *task.SHAPE))
+    _, rows = task.marked(3, small, tested_alone=True)
+    dataset = compression.Source(rows.train, rows.classes, pool=torch.randn(12, *task.SHAPE))
     return small(dataset), dataset
 
 

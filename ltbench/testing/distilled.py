@@ -21,7 +21,7 @@ from ltbench.protocols import Distillation
 from ltbench.recipes import Recipe
 from ltbench.testing import checks, task
 from ltbench.testing.checks import NotApplicable, expect
-from ltbench.tracks import distillation, recognition
+from ltbench.tracks import distillation
 
 COUNTS = (24, 12, 6, 4)
 BUDGET = Distilling(ipc=2, iterations=3, lr=0.01, rows=4, networks=2, epochs=1)
@@ -185,12 +185,7 @@ def held_out_rows_stay_out(method: Recipe) -> None:
 
 def marked() -> tuple[Distillation, Dataset]:
     """A small protocol, and its data with a mark in every test row."""
-    rows, names = task.rows_of([20] * 3), ("a", "b", "c")
-    numbered = torch.arange(float(len(rows))).reshape(-1, 1, 1, 1).expand(-1, *task.SHAPE)
-    numbers = Dataset(Rows(numbered, rows.labels), names)
-    test = recognition.split(small(numbers), numbers, 0).test().inputs[:, 0, 0, 0].long()
-    rows.inputs[test, :, 0, 0] = task.MARK
-    dataset = Dataset(rows, names)
+    _, dataset = task.marked(3, small, tested_alone=True)
     return small(dataset), dataset
 
 

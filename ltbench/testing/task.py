@@ -119,18 +119,6 @@ class Spy(Method):
         return batch
 
 
-def marked(classes: int) -> tuple[Recognition, Dataset]:
-    """A small protocol, and its data with a mark in every row that is held out."""
-    rows, names = rows_of([20] * classes), tuple("abc"[:classes])
-    numbered = torch.arange(float(len(rows))).reshape(-1, 1, 1, 1).expand(-1, *SHAPE)
-    numbers = Dataset(Rows(numbered, rows.labels), names)
-    kept = recognition.split(small(numbers), numbers, 0).train.inputs[:, 0, 0, 0].long()
-    held_out = torch.ones(len(rows), dtype=torch.bool).index_fill(0, kept, False)
-    rows.inputs[held_out, :, 0, 0] = MARK
-    dataset = Dataset(rows, names)
-    return small(dataset), dataset
-
-
 def small(dataset: Dataset) -> Recognition:
     return Recognition(
         name="check",
@@ -155,3 +143,20 @@ def small(dataset: Dataset) -> Recognition:
         scoring=Scoring(metrics=["balanced_accuracy"], shot_splits=(5, 10)),
         compute=Compute(threads=1),
     )
+
+
+def marked(
+    classes: int, of: Callable[[Dataset], Recognition] = small, tested_alone: bool = False
+) -> tuple[Recognition, Dataset]:
+    """A small protocol, and its data with a mark in every row that is held out, or tested on."""
+    rows, names = rows_of([20] * classes), tuple("abc"[:classes])
+    numbered = torch.arange(float(len(rows))).reshape(-1, 1, 1, 1).expand(-1, *SHAPE)
+    numbers = Dataset(Rows(numbered, rows.labels), names)
+    parts = recognition.split(of(numbers), numbers, 0)
+    test, kept = (part.inputs[:, 0, 0, 0].long() for part in (parts.test(), parts.train))
+    held_out = torch.zeros(len(rows), dtype=torch.bool).index_fill(0, test, True)
+    if not tested_alone:
+        held_out = torch.ones_like(held_out).index_fill(0, kept, False)
+    rows.inputs[held_out, :, 0, 0] = MARK
+    dataset = Dataset(rows, names)
+    return of(dataset), dataset

@@ -7,7 +7,6 @@ which has as many. The last epoch of each is scored.
 
 import copy
 import hashlib
-import math
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -22,14 +21,14 @@ from msgspec import structs
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ltbench import metrics, midway
+from ltbench import midway
 from ltbench.compressing import by_rank
 from ltbench.context import Run
 from ltbench.datasets import Dataset, cache_folder, pools
 from ltbench.engine import predict, train
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.imbalance import long_tailed
-from ltbench.method import Method, hooks
+from ltbench.method import Method
 from ltbench.protocols import Compression
 from ltbench.pruning import macs, size
 from ltbench.recipes import Recipe
@@ -41,6 +40,10 @@ from ltbench.tracks.recognition import (
     WARM_UP_STEPS,
     Parts,
     begin,
+    recalls_of,
+    refuse_adapting,
+    refuse_foreign,
+    refuse_needs,
     score,
     split,
     time_plain,
@@ -161,12 +164,11 @@ def run(
     run, model = runs[0][1], runs[0][1].model
     assert model is not None
     taught = predict(Method(), teacher, test.inputs, run)[1].cpu().numpy()
-    recall = metrics.recalls(predictions.labels, predictions.predicted, len(dataset.classes))
     inputs = run.plain(tailed.train.inputs[:LATENCY_ROWS].to(device))
     return Outcome(
         metrics=told,
         transductive=None,
-        recall=[None if math.isnan(value) else value for value in recall.tolist()],
+        recall=recalls_of(predictions, len(dataset.classes)),
         class_counts=tailed.class_counts,
         predictions=predictions,
         notes=run.notes,
@@ -205,16 +207,9 @@ def refuse_unmet(protocol: Compression, recipe: Recipe) -> None:
         )
     if len(compressing) > 1:
         raise Unmet(f"{' and '.join(compressing)} both compress; one of them is enough")
-    for method in recipe.methods:
-        if "network" not in method.models:
-            raise Unmet(f"{method.name} acts on estimators; {protocol.name} trains networks")
-        if "adapt" in hooks(type(method)):
-            raise Unmet(f"{method.name} overrides adapt, which track compression never calls")
-        for need in sorted(method.needs - SUPPLIES):
-            raise Unmet(
-                f"{protocol.name} supplies no {need}; {method.name} needs that, "
-                "so this cell is skipped"
-            )
+    refuse_foreign(protocol, recipe)
+    refuse_adapting(protocol, recipe)
+    refuse_needs(protocol, recipe, SUPPLIES)
 
 
 def few(protocol: Compression, parts: Parts, seed: int) -> tuple[Parts, Parts]:

@@ -6,7 +6,6 @@ does in training, and scores the last epoch of each on the test split.
 """
 
 import copy
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,12 +15,12 @@ from msgspec import structs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench import metrics, midway
+from ltbench import midway
 from ltbench.context import Networks, Rows, Run
 from ltbench.datasets import Dataset
 from ltbench.engine import checked, portions, predict, stream_seed, train
 from ltbench.errors import LTBenchError, Unmet
-from ltbench.method import Method, hooks
+from ltbench.method import Method
 from ltbench.protocols import Distillation, Imbalance
 from ltbench.recipes import Recipe
 from ltbench.records import Distilled
@@ -32,6 +31,10 @@ from ltbench.tracks.recognition import (
     Parts,
     begin,
     load,
+    recalls_of,
+    refuse_adapting,
+    refuse_foreign,
+    refuse_needs,
     score,
     split,
     time_plain,
@@ -192,11 +195,10 @@ def run(
             run.notes += [note for note in fresh.notes if note not in run.notes]
     labels = test.labels.repeat(protocol.networks)
     scored, predictions = score(protocol, parts, labels, torch.cat(scores), torch.cat(predicted))
-    recall = metrics.recalls(predictions.labels, predictions.predicted, len(dataset.classes))
     return Outcome(
         metrics=scored,
         transductive=None,
-        recall=[None if math.isnan(value) else value for value in recall.tolist()],
+        recall=recalls_of(predictions, len(dataset.classes)),
         class_counts=parts.class_counts,
         predictions=predictions,
         notes=run.notes,
@@ -232,16 +234,9 @@ def refuse_unmet(protocol: Distillation, recipe: Recipe) -> None:
         )
     if len(distilling) > 1:
         raise Unmet(f"{' and '.join(distilling)} both distil; one of them is enough")
-    for method in recipe.methods:
-        if "network" not in method.models:
-            raise Unmet(f"{method.name} acts on estimators; {protocol.name} trains networks")
-        if "adapt" in hooks(type(method)):
-            raise Unmet(f"{method.name} overrides adapt, which track distillation never calls")
-        for need in sorted(method.needs - SUPPLIES):
-            raise Unmet(
-                f"{protocol.name} supplies no {need}; {method.name} needs that, "
-                "so this cell is skipped"
-            )
+    refuse_foreign(protocol, recipe)
+    refuse_adapting(protocol, recipe)
+    refuse_needs(protocol, recipe, SUPPLIES)
 
 
 def kept(rows: Rows, train: Rows, run: Run, ipc: int | None) -> Rows:

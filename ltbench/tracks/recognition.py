@@ -18,7 +18,7 @@ from ltbench.datasets import Dataset, built_in
 from ltbench.engine import generator, portions, predict, seeded, train
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.imbalance import shuffled_classes, with_label_noise
-from ltbench.method import Method
+from ltbench.method import Method, hooks
 from ltbench.protocols import Recognition
 from ltbench.recipes import Recipe
 from ltbench.records import Timing
@@ -174,11 +174,10 @@ def run(
         adapted = recipe.adapt(copy.deepcopy(model), test.inputs[order], run)
         again = predict(recipe, adapted, test.inputs, run)
         transductive, _ = score(protocol, parts, test.labels, *again)
-    recall = metrics.recalls(predictions.labels, predictions.predicted, len(dataset.classes))
     return Outcome(
         metrics=scored,
         transductive=transductive,
-        recall=[None if math.isnan(value) else value for value in recall.tolist()],
+        recall=recalls_of(predictions, len(dataset.classes)),
         class_counts=parts.class_counts,
         predictions=predictions,
         notes=run.notes,
@@ -197,10 +196,27 @@ def refuse_unmet(protocol: Recognition, recipe: Recipe, num_classes: int) -> Non
     Raises:
         Unmet: a need is not met, or a method acts on another kind of model.
     """
+    refuse_foreign(protocol, recipe)
+    supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
+    refuse_needs(protocol, recipe, supplied)
+
+
+def refuse_foreign(protocol: Recognition, recipe: Recipe) -> None:
+    """Refuses methods that act on another kind of model."""
     for method in recipe.methods:
         if "network" not in method.models:
             raise Unmet(f"{method.name} acts on estimators; {protocol.name} trains a network")
-    supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
+
+
+def refuse_adapting(protocol: Recognition, recipe: Recipe) -> None:
+    """Refuses methods that use test inputs, which a track does not give."""
+    for method in recipe.methods:
+        if "adapt" in hooks(type(method)):
+            raise Unmet(f"{method.name} overrides adapt, which track {protocol.track} never calls")
+
+
+def refuse_needs(protocol: Recognition, recipe: Recipe, supplied: frozenset[str]) -> None:
+    """Refuses a need that the protocol does not supply."""
     for need in sorted(recipe.all_needs - supplied):
         who = next(method.name for method in recipe.methods if need in method.needs)
         raise Unmet(
@@ -340,3 +356,9 @@ def score(
     )
     confidence = probabilities[np.arange(len(y)), decided].astype(np.float32)
     return scored, Predictions(y, decided, confidence)
+
+
+def recalls_of(predictions: Predictions, num_classes: int) -> list[float | None]:
+    """The recall of each class; None where it has no test rows."""
+    recall = metrics.recalls(predictions.labels, predictions.predicted, num_classes)
+    return [None if math.isnan(value) else value for value in recall.tolist()]
