@@ -54,7 +54,8 @@ class Cost(Struct, frozen=True):
 class Contrast(Struct, frozen=True):
     """The paired difference of two recipes, first minus second, and its standard error.
 
-    `recovered` is its share of what imbalance costs the second, where networks are compressed.
+    `recovered` is its share of what imbalance costs the second, where networks are compressed and
+    it does cost something.
     """
 
     first: str
@@ -257,8 +258,10 @@ def _contrast(first: str, second: str, gaps: Floats, losses: Floats | None = Non
     n = int(known.sum())
     error = rounded(float(np.nanstd(gaps, ddof=1)) / math.sqrt(n)) if n > 1 else None
     recovered = None
-    if losses is not None and n and losses[known].mean() > 0:
-        recovered = rounded(gaps[known].mean() / losses[known].mean())
+    if losses is not None and n:
+        lost, half = interval(losses[known])
+        if lost - half > 0:  # a share of what may be nothing says nothing
+            recovered = rounded(gaps[known].mean() / lost)
     return Contrast(first, second, means_of(gaps[None])[0], error, recovered)
 
 
