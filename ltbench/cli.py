@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltbench.errors import LTBenchError
+from ltbench.printing import duration, print_columns, print_entry, print_json
 
 if TYPE_CHECKING:
     from ltbench.execute import Plan
@@ -385,7 +386,7 @@ def status(
     jobs = max(1, health.usable_cores() // plan.protocol.compute.threads)
     standing = health.standing(plan, jobs)
     if as_json:
-        _print_json(standing)
+        print_json(standing)
         return
     done = ", ".join(f"{n} {status}" for status, n in standing.done.items()) or "none"
     click.echo(f"{standing.protocol}: {standing.cells} cells; done: {done}; left: {standing.left}")
@@ -394,7 +395,7 @@ def status(
     for cell, reason in standing.faults.items():
         click.echo(f"to be tried again: {cell} {reason}")
     if standing.left:
-        click.echo(f"about {_duration(standing.seconds)} left with {jobs} jobs")
+        click.echo(f"about {duration(standing.seconds)} left with {jobs} jobs")
 
 
 @main.command()
@@ -407,10 +408,10 @@ def doctor(as_json: bool, results: Path, plugins: Sequence[str], strict: bool) -
 
     found = health.examined(_registry(plugins, strict), results)
     if as_json:
-        _print_json(dict(found))
+        print_json(dict(found))
         return
     for part, told in found:
-        _print_entry({part: told})
+        print_entry({part: told})
 
 
 @main.command("list")
@@ -424,11 +425,11 @@ def list_(kind: str | None, as_json: bool, plugins: Sequence[str], strict: bool)
         from ltbench import listing
 
         found = {k: listing.entries(registry, k) for k in KINDS if kind in (k, None)}
-        _print_json(found[kind] if kind else found)
+        print_json(found[kind] if kind else found)
     else:
         for k in KINDS:
             if kind in (k, None):
-                _print_columns(_lines(registry, k), None if kind else k)
+                print_columns(_lines(registry, k), None if kind else k)
 
 
 @main.command()
@@ -444,10 +445,10 @@ def info(
 
     entry = listing.entry(_registry(plugins, strict, data), name)
     if as_json:
-        _print_json(entry)
+        print_json(entry)
         return
     entry.pop("summary", None)  # the first line of the description
-    _print_entry(entry)
+    print_entry(entry)
 
 
 @main.command("plugins")
@@ -459,7 +460,7 @@ def plugins_(as_json: bool, plugins: Sequence[str], strict: bool) -> None:
 
     entries = listing.plugins(_registry(plugins, strict))
     if as_json:
-        _print_json(entries)
+        print_json(entries)
         return
     for entry in entries:
         provided = ", ".join(entry["provides"]) or "nothing"
@@ -479,7 +480,7 @@ def check(recipes: Sequence[str], as_json: bool, plugins: Sequence[str], strict:
     registry = _registry(plugins, strict)
     reports = [check_method(registry.recipe(text)) for text in recipes or registry.methods()]
     if as_json:
-        _print_json([report.as_dict() for report in reports])
+        print_json([report.as_dict() for report in reports])
     else:
         for report in reports:
             click.echo(str(report))
@@ -501,13 +502,13 @@ def _registry(plugins: Sequence[str], strict: bool, data: Sequence[str] = ()) ->
 def _tell_plan(plan: "Plan", seconds: float, as_json: bool) -> None:
     cells = [{"recipe": cell.recipe.text, "seed": cell.seed} for cell in plan.todo]
     if as_json:
-        _print_json({"todo": cells, "done": len(plan.done), "seconds": round(seconds, 1)})
+        print_json({"todo": cells, "done": len(plan.done), "seconds": round(seconds, 1)})
         return
     for text in dict.fromkeys(cell["recipe"] for cell in cells):
         seeds = [str(cell["seed"]) for cell in cells if cell["recipe"] == text]
         click.echo(f"{text}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
     click.echo(
-        f"{len(cells)} cells would run, in about {_duration(seconds)}; "
+        f"{len(cells)} cells would run, in about {duration(seconds)}; "
         f"{len(plan.done)} have a record already"
     )
 
@@ -539,43 +540,3 @@ def _lines(registry: "Registry", kind: str) -> list[tuple[str, ...]]:
 
         return [(name, summary(make)) for name, make in sorted(registry.observers().items())]
     return [(name,) for name in [*sorted(registry.datasets()), *registry.tables()]]
-
-
-def _print_columns(rows: list[tuple[str, ...]], title: str | None) -> None:
-    if title is not None:
-        click.echo(f"{title}:")
-    if rows:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-            click.echo("  ".join(padded).rstrip())
-
-
-def _print_json(value: Any) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
-
-
-def _print_entry(entry: dict[str, Any], indent: str = "") -> None:
-    for key, value in entry.items():
-        if isinstance(value, dict) and value and not indent:
-            click.echo(f"{key}:")
-            _print_entry(value, indent="  ")
-        else:
-            text = _readable(value).replace("\n", "\n" + " " * 17)
-            click.echo(f"{indent}{key + ':':{16 - len(indent)}} {text}")
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_readable(inner)}" for key, inner in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_readable, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
