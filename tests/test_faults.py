@@ -182,12 +182,12 @@ def test_eight_runs_at_once_do_each_cell_once(tiny, tmp_path):
 
 ELSEWHERE = [
     {"protocol": "../../elsewhere"},
-    {"protocol": "/tmp/elsewhere"},
+    {"protocol": "/elsewhere"},
     {"table": "../../../elsewhere"},
     {"table": "."},
     {"recipe": "../../../../elsewhere"},
     {"recipe": ".."},
-    {"recipe": "/tmp/elsewhere"},
+    {"recipe": "/elsewhere"},
 ]
 
 
