@@ -8,6 +8,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from ltbench.context import Batch, Output, Phase, Rows, Run
+from ltbench.optimizers import SGD
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -87,13 +88,12 @@ class Method:
     def optimizer(self, model: nn.Module, run: Run) -> torch.optim.Optimizer:
         """The optimizer; the learning rates of its groups follow the protocol's schedule."""
         phase = run.phase
-        return torch.optim.SGD(
+        return SGD(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=phase.lr,
             momentum=phase.momentum,
             nesterov=phase.nesterov,
             weight_decay=phase.weight_decay,
-            fused=True,
         )
 
     # At each epoch.

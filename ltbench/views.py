@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -33,9 +34,8 @@ class Views:
         """The view that predictions are made from."""
         inputs = self.pixels(inputs)
         if self.mean:
-            shape = (1, -1, *[1] * (inputs.dim() - 2))
-            mean = inputs.new_tensor(self.mean).reshape(shape)
-            inputs = (inputs - mean) / inputs.new_tensor(self.std).reshape(shape)
+            mean, std = _by_channel(self.mean, self.std, inputs.dim(), inputs.dtype, inputs.device)
+            inputs = (inputs - mean) / std
         if self.channels_last and inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return inputs
@@ -72,6 +72,20 @@ class Views:
     def pixels(self, inputs: Tensor) -> Tensor:
         """Stored inputs as numbers; bytes become shares of 255."""
         return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+
+
+@cache
+def _by_channel(
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    dimensions: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Both as [1, C, 1, ...]; kept, so that no step waits for them to reach a device."""
+    shape = (1, -1, *[1] * (dimensions - 2))
+    values = torch.tensor([mean, std], dtype=dtype, device=device)
+    return values[0].reshape(shape), values[1].reshape(shape)
 
 
 def resized(images: Tensor, rng: torch.Generator) -> Tensor:
