@@ -529,14 +529,12 @@ def _tell_rejected(rejected: "Sequence[Rejected]") -> None:
         click.echo(str(one), err=True)
 
 
-def _lines(registry: "Registry", kind: str) -> list[tuple[str, ...]]:
+def _lines(registry: "Registry", kind: str) -> Sequence[tuple[str, ...]]:
     """The columns of a plain listing, found without importing torch."""
     if kind == "methods":
         return [(o.name, o.reference, o.summary) for o, _ in registry.outlines()]
     if kind == "protocols":
         return [(name, f"version {version}", told) for name, version, told in registry.summaries()]
     if kind == "observers":
-        from ltbench.observers import summary
-
-        return [(name, summary(make)) for name, make in sorted(registry.observers().items())]
+        return registry.observer_summaries()
     return [(name,) for name in [*sorted(registry.datasets()), *registry.tables()]]

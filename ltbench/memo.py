@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -20,8 +19,14 @@ class Kept(Struct, frozen=True):
     value: msgspec.Raw
 
 
-def remembered(name: str, texts: Iterable[str], derive: Callable[[], T], kind: type[T]) -> T:
-    """What `derive` makes of `texts`; from the cache while they are the same.
+def remembered(
+    name: str,
+    texts: Iterable[str],
+    derive: Callable[[], T],
+    kind: type[T],
+    holds: Callable[[T], bool] = lambda _: True,
+) -> T:
+    """What `derive` makes of `texts`; from the cache while they are the same and the value `holds`.
 
     A cache that cannot be read or written only costs the time. `kind` is the type of the value,
     of which `name` has one at a time.
@@ -35,7 +40,9 @@ def remembered(name: str, texts: Iterable[str], derive: Callable[[], T], kind: t
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=Kept)
         if kept.key == key:
-            return msgspec.json.decode(kept.value, type=kind)
+            value = msgspec.json.decode(kept.value, type=kind)
+            if holds(value):
+                return value
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         pass
     value = derive()
@@ -44,6 +51,8 @@ def remembered(name: str, texts: Iterable[str], derive: Callable[[], T], kind: t
 
 
 def _write(path: Path, content: bytes) -> None:
+    import tempfile
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:

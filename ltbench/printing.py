@@ -1,11 +1,12 @@
 """How the command line lays out what it prints."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 
-def print_columns(rows: list[tuple[str, ...]], title: str | None) -> None:
+def print_columns(rows: Sequence[tuple[str, ...]], title: str | None) -> None:
     """Rows of texts, each column as wide as it must be."""
     if title is not None:
         click.echo(f"{title}:")

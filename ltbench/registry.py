@@ -1,13 +1,12 @@
 """Registers what plugins bring, loads each by itself, and says which were left out, and why."""
 
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltbench.discovery import GROUP, Outline, Plugin, from_file, in_precedence, outlines
+from ltbench.discovery import GROUP, Outline, Plugin, from_file, in_precedence, outlines, stamps
 from ltbench.errors import LTBenchError, UnknownName, nearest
 from ltbench.memo import remembered
 
@@ -148,7 +147,7 @@ class Registry:
             raise UnknownName("protocol", str(name), found)
         return load(found[str(name)])
 
-    def protocols(self) -> dict[str, Any]:
+    def protocols(self) -> dict[str, Path]:
         """The file of each protocol by name."""
         from ltbench.protocols import built_in
 
@@ -188,6 +187,19 @@ class Registry:
         self._load_those_with("register_observers")
         return {name: make for name, (_, make) in self._observers.items()} | built_in()
 
+    def observer_summaries(self) -> list[tuple[str, str]]:
+        """The name of each observer and what it says of itself in a line, in order of name."""
+        sources = [plugin.source for plugin in self._those_with("register_observers")]
+        if self.strict:  # what must be left out is an error each time
+            return self._observer_summaries()
+        texts = [*stamps(), *sources]
+        return remembered("observers", texts, self._observer_summaries, list[tuple[str, str]])
+
+    def _observer_summaries(self) -> list[tuple[str, str]]:
+        from ltbench.observers import summary
+
+        return [(name, summary(make)) for name, make in sorted(self.observers().items())]
+
     def tables(self) -> list[str]:
         """The names of the tables that can be read without asking for them elsewhere."""
         from ltbench.datasets import SHIPPED_TABLES, tables_in_data_folder
@@ -205,9 +217,11 @@ class Registry:
             self._load(plugin)
 
     def _load_those_with(self, hook: str) -> None:
-        for plugin in self.plugins:
-            if hook in plugin.source or plugin.file is None:
-                self._load(plugin)
+        for plugin in self._those_with(hook):
+            self._load(plugin)
+
+    def _those_with(self, hook: str) -> list[Plugin]:
+        return [plugin for plugin in self.plugins if hook in plugin.source or plugin.file is None]
 
     def _load(self, plugin: Plugin) -> None:
         if plugin in self._loaded:
@@ -338,6 +352,8 @@ def _told(error: BaseException, plugin: Plugin) -> str:
     """An error of a plugin in one line, with the line of its source where it came from."""
     if isinstance(error, LTBenchError):
         return str(error)
+    import traceback
+
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(plugin.file)
     ]

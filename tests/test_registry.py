@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from ltbench import LTBenchError
@@ -38,6 +40,60 @@ def test_a_strangers_package_is_found(install, method_source):
     assert registry.recipe("theirs(strength=2)+ldam").text == "ldam+theirs(strength=2.0)"
     plugin = registry.owner("theirs")
     assert (plugin.package, plugin.version, plugin.built_in) == ("their-method", "2.3", False)
+
+
+def methods():
+    return {outline.name for outline, _ in Registry().outlines()}
+
+
+def test_what_is_installed_is_remembered_until_it_changes(install, method_source, monkeypatch):
+    source = install("their-method", method_source("theirs"))
+    entry_points = source.with_name("their_method-1.0.dist-info") / "entry_points.txt"
+    assert "theirs" in methods()
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.entry_points", None)  # asked no more
+        assert "theirs" in methods()
+    install("another", method_source("other"))
+    assert {"theirs", "other"} <= methods()
+    moved = source.with_name("moved.py")
+    source.rename(moved)
+    entry_points.write_text("[ltbench]\ntheir-method = moved\n")
+    assert "theirs" in methods()
+    entry_points.unlink()
+    assert "theirs" not in methods()
+    assert "other" in methods()
+
+
+def test_a_module_that_became_a_package_is_found_again(install, method_source):
+    source = install("their-method", method_source("theirs"))
+    assert "theirs" in methods()
+    package = source.with_suffix("")
+    package.mkdir()
+    source.rename(package / "__init__.py")
+    assert "theirs" in methods()
+
+
+def test_observers_are_told_without_loading_them_again(install, monkeypatch):
+    source = """
+        from ltbench import Observer, hookimpl
+
+        class Log(Observer):
+            \"\"\"{}.\"\"\"
+
+        @hookimpl
+        def register_observers(register):
+            register("their-log", Log)
+    """
+    file = install("their-log", source.format("Writes"))
+    assert ("their-log", "Writes.") in Registry().observer_summaries()
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "observers", None)
+        assert ("their-log", "Writes.") in Registry().observer_summaries()
+    file.write_text("1 / 0  # register_observers")
+    sys.modules.pop("their_log")
+    assert "their-log" not in dict(Registry().observer_summaries())
+    with pytest.raises(LTBenchError, match="left out: ZeroDivisionError"):
+        Registry(strict=True).observer_summaries()
 
 
 def test_looking_up_one_method_imports_no_other_plugin(install, method_source):

@@ -1,11 +1,8 @@
 """Fixed protocols, one TOML file each, and the loader that checks and hashes them."""
 
 import hashlib
-import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -287,13 +284,12 @@ KINDS = (Recognition, Distillation, Compression, Tabular)
 
 
 @cache
-def built_in() -> dict[str, Traversable]:
+def built_in() -> dict[str, Path]:
     """The files of the project's own protocols by name."""
-    found = (file for file in files(__package__).iterdir() if file.name.endswith(".toml"))
-    return {file.name.removesuffix(".toml"): file for file in sorted(found, key=lambda f: f.name)}
+    return {file.stem: file for file in sorted(Path(__file__).parent.glob("*.toml"))}
 
 
-def load(file: Traversable | Path) -> Protocol:
+def load(file: Path) -> Protocol:
     """The protocol that a TOML file states.
 
     Raises:
@@ -302,7 +298,7 @@ def load(file: Traversable | Path) -> Protocol:
     return convert(f"protocol {file}", _content(file, ()), *KINDS)
 
 
-def _content(file: Traversable | Path, above: tuple[str, ...]) -> dict[str, Any]:
+def _content(file: Path, above: tuple[str, ...]) -> dict[str, Any]:
     """What a file states on top of its `base`: another file beside it, or a built-in protocol."""
     content = dict(_parsed(file))
     base = content.pop("base", None)
@@ -310,33 +306,37 @@ def _content(file: Traversable | Path, above: tuple[str, ...]) -> dict[str, Any]
         return content
     found = _base(file, base)
     if found is None or base in above:
-        beside = file.parent.glob("*.toml") if isinstance(file, Path) else ()
+        beside = file.parent.glob("*.toml")
         known = {*built_in(), *(path.stem for path in beside if path != file)}
         raise UnknownName("base", str(base), known, where=f"in protocol {file}")
     return _merged(_content(found, (*above, base)), content)
 
 
-def _base(file: Traversable | Path, base: Any) -> Traversable | Path | None:
+def _base(file: Path, base: Any) -> Path | None:
     """The file of a base: one beside comes before a shipped one."""
-    if isinstance(file, Path) and isinstance(base, str) and Path(base).name == base:
+    if isinstance(base, str) and Path(base).name == base:
         beside = file.parent / f"{base}.toml"
         if beside != file and beside.exists():
             return beside
     return built_in().get(base) if isinstance(base, str) else None
 
 
-def _parsed(file: Traversable | Path) -> dict[str, Any]:
+def _parsed(file: Path) -> dict[str, Any]:
+    from tomllib import TOMLDecodeError
+
     try:
         return _toml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise LTBenchError(f"protocol {file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
         raise LTBenchError(f"protocol {file} is not TOML: {error}") from None
 
 
 @cache
 def _toml(text: str) -> dict[str, Any]:
     """A text is parsed once, however many files stand on it."""
+    import tomllib
+
     return tomllib.loads(text)
 
 
