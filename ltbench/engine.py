@@ -201,7 +201,7 @@ class LossClosure:
                 output = forward(self.model, self.batch.inputs, self.run)
             loss = objective(self.method, output, self.batch, self.run, factor)
             loss.backward()
-        self.run.passes += len(self.batch.inputs)
+        self.run.passes += self.batch.inputs.shape[0]
         loss = loss.detach()
         self.loss += loss
         return loss
@@ -238,15 +238,17 @@ def _mean_loss(
     method: Method, scores: Tensor, batch: Batch, run: Run, factor: Tensor | None
 ) -> Tensor:
     means = []
-    if len(scores) > len(batch.rows):  # the rest has no labels
-        scores = scores[: len(batch.rows)]
+    rows = batch.rows.shape[0]
+    if scores.shape[0] > rows:  # the rest has no labels
+        scores = scores[:rows]
     for labels, share in batch.targets:
         losses = method.criterion(method.adjust(scores, labels, run), labels, run)
         weight = method.weight(labels, run)
-        if weight is None and factor is None and len(batch.targets) == 1:
-            return losses.mean()
-        parts = share * (losses if factor is None else factor[labels] * losses)
-        means.append(parts.mean() if weight is None else (weight * parts).sum() / weight.sum())
+        if factor is not None:
+            losses = factor[labels] * losses
+        if len(batch.targets) > 1:
+            losses = share * losses
+        means.append(losses.mean() if weight is None else (weight * losses).sum() / weight.sum())
     return reduce(add, means)
 
 

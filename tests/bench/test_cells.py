@@ -1,16 +1,16 @@
 """Whole cells beside the same training written by hand, in processor time: read the ratios."""
 
+import by_hand
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from msgspec import structs
 from side_by_side import in_turn, ratio
 from torch.utils.data import DataLoader, TensorDataset
 
 from ltbench import Rows, protocol, recipe
 from ltbench.datasets import built_in
-from ltbench.engine import draw, generator, portions, schedule, train
+from ltbench.engine import train
 from ltbench.environment import import_ahead, own
 from ltbench.processes import Limits, Worker
 from ltbench.timing import Clock
@@ -37,64 +37,10 @@ def noise(rows=1280):
     return structs.replace(NOISE, budget=budget), parts
 
 
-def cell(task, text):
+def cell(task, method):
     given, parts = task
     run = recognition.begin(given, parts, 0, CPU)
-    return train(recipe(text), parts.train, run, given.budget.batch_size)
-
-
-def by_hand(task, text):
-    """The training of a recipe without hooks, phases or plugins; equal to the cell's to the bit."""
-    given, parts = task
-    run = recognition.begin(given, parts, 0, CPU)
-    model, phase, rows = run.model.train(), run.phase, parts.train
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=phase.lr,
-        momentum=phase.momentum,
-        nesterov=phase.nesterov,
-        weight_decay=phase.weight_decay,
-        fused=True,
-    )
-    order, views = generator(run, "order"), generator(run, "views")
-    sizes = portions(len(rows), given.budget.batch_size)
-    rates = iter(schedule(phase, len(sizes)))
-    parameters = list(model.parameters())
-    prior = (run.counts / run.counts.sum()).log()
-
-    def backward(inputs, labels):
-        scores = model.head(run.through(model, inputs))
-        if text == "logit-adjustment":
-            scores = scores + prior
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(scores, labels, reduction="none").mean()
-        loss.backward()
-        return loss.detach()
-
-    for _ in range(phase.epochs):
-        losses = torch.zeros(len(sizes))
-        drawn = draw(len(rows), len(rows), None, order)
-        for k, index in enumerate(drawn.split(sizes)):
-            optimizer.param_groups[0]["lr"] = phase.lr * next(rates)
-            inputs, labels = run.views.augmented(rows.inputs[index], views), rows.labels[index]
-            losses[k] = backward(inputs, labels)
-            if text == "sam":
-                climb(parameters, lambda x=inputs, y=labels: backward(x, y))
-            optimizer.step()
-        assert torch.isfinite(losses).all()
-    return model
-
-
-def climb(parameters, backward, rho=0.05):
-    """Gradients taken where sharpness-aware minimisation takes them, the parameters as before."""
-    gradients = [p.grad for p in parameters]
-    length = torch.stack([g.norm() for g in gradients]).norm()
-    with torch.no_grad():
-        steps = [g * (rho / (length + 1e-12)) for g in gradients]
-        torch._foreach_add_(parameters, steps)
-    backward()
-    with torch.no_grad():
-        torch._foreach_sub_(parameters, steps)
+    return train(method, parts.train, run, given.budget.batch_size)
 
 
 def usual(task):
@@ -125,30 +71,53 @@ def bits(model):
     return [value.clone() for value in model.state_dict().values()]
 
 
+def seconds_of(call):
+    """The processor time of a call in a process of its own, as a run gives it to each cell."""
+
+    def timed():
+        with own(1, 0), Clock(CPU) as clock:
+            call()
+        return clock.work
+
+    worker = Worker(timed, Limits())
+    seconds = worker.answer.recv()
+    worker.kill()
+    return seconds
+
+
+def in_workers(calls, rounds):
+    """The processor time of each call in each round [rounds], every other one backwards."""
+    import_ahead()
+    seconds = {name: [] for name in calls}
+    for turn in range(rounds):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
+            seconds[name].append(seconds_of(calls[name]))
+    return seconds
+
+
 @pytest.mark.parametrize("task", [digits, noise])
-@pytest.mark.parametrize("text", ["erm", "logit-adjustment"])
+@pytest.mark.parametrize("text", by_hand.METHODS)
 def test_both_ways_are_equal_to_the_bit(task, text):
     with own(1, 0):
-        ours, hand = bits(cell(task(), text)), bits(by_hand(task(), text))
+        ours, hand = bits(cell(task(), recipe(text))), bits(by_hand.trained(task(), text))
     assert all(map(torch.equal, ours, hand))
 
 
 @pytest.mark.benchmark(group="a cell over the same by hand")
-@pytest.mark.parametrize("text", ["erm", "logit-adjustment", "sam"])
+@pytest.mark.parametrize("text", by_hand.METHODS)
 @pytest.mark.parametrize("task", [digits, noise])
 def test_hooks(benchmark, task, text):
-    given = task()
-    calls = {"ours": lambda: cell(given, text), "by hand": lambda: by_hand(given, text)}
-    with own(1, 0):
-        seconds = in_turn(calls, rounds=7)
-        benchmark.pedantic(calls["ours"], rounds=1)
+    given, method = task(), recipe(text)
+    calls = {"ours": lambda: cell(given, method), "by hand": lambda: by_hand.trained(given, text)}
+    seconds = in_workers(calls, rounds=10)
+    benchmark.pedantic(calls["ours"], rounds=1)
     benchmark.extra_info["ratio"] = ratio(seconds["ours"], seconds["by hand"])
 
 
 @pytest.mark.benchmark(group="digits cells beside the usual loop")
 def test_digits_beside_the_usual_loop(benchmark):
     given = digits()
-    calls = {"usual": lambda: usual(given), "ours": lambda: cell(given, "erm")}
+    calls = {"usual": lambda: usual(given), "ours": lambda: cell(given, recipe("erm"))}
     with own(1, 0):
         seconds = in_turn(calls, rounds=7)
         benchmark.pedantic(calls["ours"], rounds=1)
@@ -159,7 +128,7 @@ def test_digits_beside_the_usual_loop(benchmark):
 @pytest.mark.parametrize("task", [digits, noise])
 def test_sam(benchmark, task):
     given = task()
-    calls = {"sam": lambda: cell(given, "sam"), "erm": lambda: cell(given, "erm")}
+    calls = {"sam": lambda: cell(given, recipe("sam")), "erm": lambda: cell(given, recipe("erm"))}
     with own(1, 0):
         seconds = in_turn(calls, rounds=7)
         benchmark.pedantic(calls["sam"], rounds=1)
@@ -174,7 +143,7 @@ def test_memory(benchmark):
 
     def risen():
         with own(1, 0), Clock(CPU) as clock:
-            cell(given, "erm")
+            cell(given, recipe("erm"))
         return clock.peak_memory_mb
 
     import_ahead()
@@ -182,7 +151,7 @@ def test_memory(benchmark):
     rise = worker.answer.recv()
     worker.kill()
     with own(1, 0), torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
-        benchmark.pedantic(lambda: cell(given, "erm"), rounds=1)
+        benchmark.pedantic(lambda: cell(given, recipe("erm")), rounds=1)
     found = profile.profiler.kineto_results.events()
     most = float(np.cumsum([e.nbytes() for e in found if "[mem" in e.name()]).max()) / 2**20
     benchmark.extra_info |= {"tensors MB": round(most, 1), "risen MB": round(rise, 1)}
