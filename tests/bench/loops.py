@@ -65,6 +65,9 @@ def usual(steps, begin):
     )
     loader = DataLoader(Images((WARM + steps) * BATCH, change), batch_size=BATCH, shuffle=True)
     model, criterion = network().train(), nn.CrossEntropyLoss()
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False  # as in the code of LDAM-DRW and of most papers
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
     losses = right = 0.0
     for step, (images, labels) in enumerate(loader):
