@@ -110,10 +110,10 @@ def _ours(steps, begin):
     parts = recognition.Parts(rows, None, lambda: rows, [len(rows) // 10] * 10)
     with own(compute.threads, 0):
         for part in (slice(WARM * BATCH), slice(WARM * BATCH, None)):
-            if part.start:
-                begin()
             run = recognition.begin(cifar, parts, 0, torch.device("cpu"))
             run.phase = replace(run.phase, epochs=1)
+            if part.start:
+                begin()
             engine.train(recipe("erm"), Rows(pixels[part], rows.labels[part]), run, BATCH)
     return told(steps)
 

@@ -7,8 +7,8 @@ import pytest
 from side_by_side import images_a_second, ratio
 
 ROUNDS = 3
-USUAL = "usual steps=4"
-OURS = "ours memory_format=channels_last steps=8"
+USUAL = "usual steps=8"
+OURS = "ours memory_format=channels_last steps=16"
 CORES = os.cpu_count() or 1
 
 
