@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from side_by_side import images_a_second, ratio
 
-ROUNDS = 3
+ROUNDS = 5
 USUAL = "usual steps=8"
 OURS = "ours memory_format=channels_last steps=16"
 CORES = os.cpu_count() or 1
