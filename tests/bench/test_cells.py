@@ -4,7 +4,7 @@ import ctypes
 import os
 from pathlib import Path
 
-import by_hand
+import written_out
 import numpy as np
 import pytest
 import torch
@@ -100,19 +100,19 @@ def in_workers(calls, rounds=10):
 
 
 @pytest.mark.parametrize("task", [digits, noise])
-@pytest.mark.parametrize("text", by_hand.METHODS)
+@pytest.mark.parametrize("text", written_out.METHODS)
 def test_both_ways_are_equal_to_the_bit(task, text):
     with own(1, 0):
-        ours, hand = bits(cell(task(), recipe(text))), bits(by_hand.trained(task(), text))
+        ours, hand = bits(cell(task(), recipe(text))), bits(written_out.trained(task(), text))
     assert all(map(torch.equal, ours, hand))
 
 
 @pytest.mark.benchmark(group="a cell over the same by hand")
-@pytest.mark.parametrize("text", by_hand.METHODS)
+@pytest.mark.parametrize("text", written_out.METHODS)
 @pytest.mark.parametrize("task", [digits, noise])
 def test_hooks(benchmark, task, text):
     given, method = task(), recipe(text)
-    calls = {"ours": lambda: cell(given, method), "by hand": lambda: by_hand.trained(given, text)}
+    calls = {"ours": lambda: cell(given, method), "by hand": lambda: written_out.trained(given, text)}
     seconds = in_workers(calls)
     benchmark.pedantic(calls["ours"], rounds=1)
     benchmark.extra_info["ratio"] = ratio(seconds["ours"], seconds["by hand"])
