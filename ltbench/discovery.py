@@ -35,7 +35,10 @@ class Outline:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A module that may hold hooks; `file` is None where its source cannot be found."""
+    """A module that may hold hooks; `file` is None where its source cannot be found.
+
+    `module` is its name, empty for a single file.
+    """
 
     name: str
     package: str
@@ -43,6 +46,7 @@ class Plugin:
     file: Path | None
     load: Callable[[], Any] = field(repr=False)
     built_in: bool = False
+    module: str = ""
 
     @cached_property
     def source(self) -> str:
@@ -55,6 +59,22 @@ class Plugin:
     def digest(self) -> str:
         """A hash of the source, so that a record tells which code made it."""
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
+
+    @cached_property
+    def imported(self) -> str:
+        """A hash of the files of its own package that it imports, or these do; empty for none."""
+        sources: dict[Path | None, str] = {self.file: self.source}
+        left = [(self.module, self.file)]
+        while left:
+            module, file = left.pop()
+            for name in imports(sources[file], module, file):
+                found = _origin(name)
+                if found is not None and found not in sources:
+                    sources[found] = found.read_text(encoding="utf-8", errors="replace")
+                    left.append((name, found))
+        del sources[self.file]
+        digest = hashlib.sha256(repr(sorted(sources.values())).encode())
+        return digest.hexdigest()[:16] if sources else ""
 
 
 def outlines(source: str) -> list[Outline]:
@@ -75,6 +95,30 @@ def outlines(source: str) -> list[Outline]:
                 summary = (ast.get_docstring(node) or "").partition("\n")[0]
                 found.append(Outline(text["name"], references[node.name], summary))
     return found
+
+
+def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
+    """What a module may import from its own package, as far as plain reading tells.
+
+    A name imported from a package may be a module of it or not.
+    """
+    is_package = file is not None and file.name == "__init__.py"
+    package = module if is_package else module.rpartition(".")[0]
+    try:
+        tree = ast.parse(source if package else "")
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                found = [alias.name for alias in names]
+            case ast.ImportFrom(module=name, names=names, level=level):
+                above = package.split(".")[: 1 - level or None] if level else []
+                base = ".".join([*above, *([name] if name else [])])
+                found = [base, *(f"{base}.{alias.name}" for alias in names)]
+            case _:
+                continue
+        yield from (name for name in found if name.startswith(f"{package.partition('.')[0]}."))
 
 
 def _text_attributes(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
@@ -110,6 +154,7 @@ def in_precedence(files: Sequence[Plugin]) -> list[Plugin]:
             Path(point.file) if point.file is not None else None,
             point.load,
             built_in=point.package == "ltbench",
+            module=point.value.partition(":")[0].strip(),
         )
         for point in points
     ]

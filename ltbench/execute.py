@@ -21,7 +21,7 @@ from ltbench.errors import LTBenchError
 from ltbench.observers import chosen, watched
 from ltbench.processes import Limits, Worker, can_fork, tell
 from ltbench.protocols import Protocol
-from ltbench.records import Origin, Record, Rejected
+from ltbench.records import Origin, Record, Rejected, same_code
 from ltbench.registry import Registry, registry_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def plan(
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {
         text: {
-            method.name: Origin(plugin.package, plugin.version, plugin.digest)
+            method.name: Origin(plugin.package, plugin.version, plugin.digest, plugin.imported)
             for method in recipe.methods
             for plugin in [registry.owner(method.name)]
         }
@@ -160,7 +160,7 @@ def _finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
                 f"{path} was made from other data ({record.fingerprint}) than these "
                 f"({cell.fingerprint}); choose another --results, or redo its cell with --fresh"
             )
-        if record.status in ("ok", "skipped") and record.plugins == cell.origins:
+        if record.status in ("ok", "skipped") and same_code(record.plugins, cell.origins):
             yield record
 
 

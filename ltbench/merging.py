@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ltbench import records
 from ltbench.errors import LTBenchError
-from ltbench.records import Record, Rejected, place_of
+from ltbench.records import Record, Rejected, place_of, same_code
 
-SAME = ("version", "hash", "fingerprint", "parameters", "plugins", "metrics", "recall")
+SAME = ("version", "hash", "fingerprint", "parameters", "metrics", "recall")
 FINISHED = ("ok", "skipped")
 
 
@@ -63,13 +63,16 @@ def _gives_way(first: tuple[Path, Record], second: tuple[Path, Record]) -> bool:
     finished = [record.status in FINISHED for _, record in (first, second)]
     if finished != [True, True]:
         return finished == [False, True]
-    for name in SAME:
-        if getattr(first[1], name) != getattr(second[1], name):
-            record = second[1]
-            raise LTBenchError(
-                f"{first[0]} and {second[0]} disagree on {record.protocol}, {record.recipe} seed "
-                f"{record.seed}: its {name} differs; nothing was merged"
-            )
+    earlier, record = first[1], second[1]
+    differing = [name for name in SAME if getattr(earlier, name) != getattr(record, name)]
+    codes = earlier.plugins, record.plugins
+    if not (same_code(*codes) or same_code(*codes[::-1])):
+        differing.append("plugins")
+    if differing:
+        raise LTBenchError(
+            f"{first[0]} and {second[0]} disagree on {record.protocol}, {record.recipe} seed "
+            f"{record.seed}: its {differing[0]} differs; nothing was merged"
+        )
     return False
 
 

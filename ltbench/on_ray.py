@@ -246,7 +246,8 @@ def unpacked(task: Task) -> Cell:
     registry = _registry(task.code)
     recipe = registry.recipe(task.recipe)
     for method in recipe.methods:
-        if registry.owner(method.name).digest != task.origins[method.name].source:
+        plugin, origin = registry.owner(method.name), task.origins[method.name]
+        if (plugin.digest, plugin.imported) != (origin.source, origin.imported):
             raise LTBenchError(f"method {method.name} is of other code here; {SAME_CODE}")
     return Cell(protocol, recipe, task.seed, task.fingerprint, task.origins, task.table)
 

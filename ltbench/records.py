@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -85,12 +85,25 @@ class Compressed(Struct, frozen=True, forbid_unknown_fields=True):
     twin_seconds: float
 
 
-class Origin(Struct, frozen=True, forbid_unknown_fields=True):
-    """The code of one method: its package, version, and a hash of its source file."""
+class Origin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The code of one method: its package, version, and a hash of its source file.
+
+    `imported` is a hash of the files of its own package that it imports; empty where there are
+    none, and in records older than this field.
+    """
 
     package: str
     version: str
     source: str
+    imported: str = ""
+
+
+def same_code(made: Mapping[str, Origin], now: Mapping[str, Origin]) -> bool:
+    """Whether methods are of the same code, as far as `made` tells of theirs."""
+    return made.keys() == now.keys() and all(
+        origin == (now[name] if origin.imported else structs.replace(now[name], imported=""))
+        for name, origin in made.items()
+    )
 
 
 def cell_name(recipe: str, seed: int, table: str = "") -> str:

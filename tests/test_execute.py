@@ -6,7 +6,7 @@ from msgspec import structs
 
 import ltbench
 from ltbench import LTBenchError
-from ltbench.execute import estimate, plan, run
+from ltbench.execute import estimate, execute, plan, run
 from ltbench.records import path_of, predictions_of, read, write
 from ltbench.registry import Registry, installed
 
@@ -167,6 +167,43 @@ def test_a_method_whose_source_changed_is_run_again(go, tmp_path, method_source)
     assert go("mine", seeds=1, plugins=[path])[1] == 0
     path.write_text(method_source("mine").replace("* self.strength", "* self.strength * 2"))
     assert go("mine", seeds=1, plugins=[path])[1] == 1
+
+
+def test_a_method_is_run_again_when_what_it_imports_changed(
+    tmp_path, monkeypatch, tiny, results, method_source
+):
+    site = tmp_path / "site"
+    package, info = site / "theirs", site / "theirs-1.0.dist-info"
+    package.mkdir(parents=True)
+    info.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ltbench]\ntheirs = theirs.method\n")
+    (package / "__init__.py").write_text("")
+    (package / "method.py").write_text("from .tools import TWO\n" + method_source("theirs"))
+    (package / "tools.py").write_text("import theirs.deeper as deeper\n\nTWO = 2\n")
+    (package / "deeper.py").write_text("from theirs.method import *\n")
+    (package / "alone.py").write_text("")
+
+    def todo():
+        return [cell.recipe.text for cell in plan(Registry(), tiny, ["theirs"], 1, results).todo]
+
+    assert todo() == ["theirs"]
+    list(execute(plan(Registry(), tiny, ["theirs"], 1, results)))
+    assert todo() == []
+    (package / "alone.py").write_text("ONE = 1\n")
+    assert todo() == []
+    for name in ("tools", "deeper"):
+        before = (package / f"{name}.py").read_text()
+        (package / f"{name}.py").write_text(f"{before}# another\n")
+        assert todo() == ["theirs"]
+        (package / f"{name}.py").write_text(before)
+        assert todo() == []
+    path = path_of(results, "tiny", "theirs", 0)
+    old = structs.replace(read(path), digest="")
+    own = {"theirs": structs.replace(old.plugins["theirs"], imported="")}
+    write(results, structs.replace(old, plugins=own, predictions=""), None)
+    assert todo() == []
 
 
 def test_records_of_another_version_are_not_overwritten(go, tiny, results):

@@ -31,6 +31,18 @@ def test_one_cell_in_two_folders_counts_once_whatever_it_took(tmp_path):
     assert read(path_of(tmp_path / "all", "tiny", kept.recipe, 3)) == kept
 
 
+def test_a_record_that_does_not_tell_what_its_method_imported_is_of_the_same_code(tmp_path):
+    sam = RECORD.plugins["sam"]
+    tells = {"sam": structs.replace(sam, imported="bbbb")}
+    held(tmp_path / "a", plugins=tells)
+    held(tmp_path / "b")
+    assert merge([tmp_path / "b"], tmp_path / "a").taken == 0
+    assert merge([tmp_path / "a"], tmp_path / "b").taken == 0
+    held(tmp_path / "c", plugins={"sam": structs.replace(sam, imported="cccc")})
+    with pytest.raises(LTBenchError, match="its plugins differs"):
+        merge([tmp_path / "c"], tmp_path / "a")
+
+
 def test_a_cell_that_was_not_finished_gives_way_to_one_that_was(tmp_path):
     for status in ("failed", "timeout", "out-of-memory"):
         into = tmp_path / status

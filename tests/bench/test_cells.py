@@ -4,10 +4,10 @@ import ctypes
 import os
 from pathlib import Path
 
-import written_out
 import numpy as np
 import pytest
 import torch
+import written_out
 from msgspec import structs
 from side_by_side import ratio
 from torch.utils.data import DataLoader, TensorDataset
@@ -112,7 +112,10 @@ def test_both_ways_are_equal_to_the_bit(task, text):
 @pytest.mark.parametrize("task", [digits, noise])
 def test_hooks(benchmark, task, text):
     given, method = task(), recipe(text)
-    calls = {"ours": lambda: cell(given, method), "by hand": lambda: written_out.trained(given, text)}
+    calls = {
+        "ours": lambda: cell(given, method),
+        "by hand": lambda: written_out.trained(given, text),
+    }
     seconds = in_workers(calls)
     benchmark.pedantic(calls["ours"], rounds=1)
     benchmark.extra_info["ratio"] = ratio(seconds["ours"], seconds["by hand"])
