@@ -66,7 +66,10 @@ def test_a_full_disk_leaves_earlier_records_as_they_were(ltbench, tiny, disk, jo
     for more in (["-m", "sam"], ["-m", "erm", "--fresh"]):
         refused(ltbench(*words, *more), r"seed-\d.json cannot be written: No space left on device$")
     (disk / "filler").unlink()
-    assert contents(disk) == before
+    after = contents(disk)
+    if jobs > 1:  # the other worker is killed, maybe while it writes what nobody will read
+        after = {path: content for path, content in after.items() if path.name[0] != "."}
+    assert after == before
     assert ltbench(*words, "-m", "sam").exit_code == 0
 
 

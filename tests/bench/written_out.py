@@ -22,6 +22,7 @@ METHODS = [
     "oversampling",
     "mixup",
     "ldam+drw",
+    "lade",
     "crt",
     "sam",
 ]
@@ -116,6 +117,22 @@ def margins(counts, weights, scale=30.0):
     return loss
 
 
+def bounded(counts):
+    seen = counts / counts.sum()
+    prior = (seen + 1e-9).log()
+
+    def loss(scores, labels, progress):
+        found = plain(scores + prior, labels, progress)
+        of_class = F.one_hot(labels, len(counts)).to(counts)
+        mean = (scores * of_class).sum(dim=0) / (of_class.sum(dim=0) + 1e-8)
+        even = scores - prior - math.log(len(counts))
+        spread = even.logsumexp(dim=0) - math.log(len(scores))
+        bound = -(seen * (mean - spread - 0.1 * spread**2)).sum()
+        return found + 0.1 * bound
+
+    return loss
+
+
 def blended(inputs, labels, rng):
     share = torch._sample_dirichlet(torch.ones(2), generator=rng)[0]
     order = torch.randperm(len(labels), generator=rng)
@@ -164,6 +181,7 @@ def trained(task, text):
         "focal": lambda: focal,
         "class-balanced": lambda: weighted(effective(counts)),
         "ldam+drw": lambda: margins(counts, effective(counts)),
+        "lade": lambda: bounded(counts),
         "mixup": lambda: two_labels,
     }
     loss = losses.get(text, lambda: plain)()
