@@ -156,9 +156,12 @@ class Registry:
 
     def dataset(self, name: str) -> "Loader":
         """The loader of a data set."""
+        from ltbench.datasets import data_folder
+
         found = self.datasets()
         if name not in found:
-            raise UnknownName("data set", name, found)
+            where = f"nor is it in {data_folder()}; set LTBENCH_DATA to a folder that holds it"
+            raise UnknownName("data set", name, found, where)
         return found[name]
 
     def datasets(self) -> "dict[str, Loader]":

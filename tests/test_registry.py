@@ -42,6 +42,15 @@ def test_a_strangers_package_is_found(install, method_source):
     assert (plugin.package, plugin.version, plugin.built_in) == ("their-method", "2.3", False)
 
 
+def test_an_unknown_data_set_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
+    told = (
+        f"unknown data set 'cifar1'; did you mean .* \\(nor is it in {tmp_path}; set LTBENCH_DATA"
+    )
+    with pytest.raises(LTBenchError, match=told):
+        Registry().dataset("cifar1")
+
+
 def methods():
     return {outline.name for outline, _ in Registry().outlines()}
 
