@@ -6,48 +6,72 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ltbench.context import Batch as Batch
-    from ltbench.context import Output as Output
-    from ltbench.context import Phase as Phase
-    from ltbench.context import Rows as Rows
-    from ltbench.context import Run as Run
+    from ltbench.api import leaderboard as leaderboard
+    from ltbench.api import protocol as protocol
+    from ltbench.api import recipe as recipe
+    from ltbench.api import run as run
+    from ltbench.contract.context import Batch as Batch
+    from ltbench.contract.context import Grants as Grants
+    from ltbench.contract.context import Output as Output
+    from ltbench.contract.context import Phase as Phase
+    from ltbench.contract.context import Rows as Rows
+    from ltbench.contract.context import Run as Run
+    from ltbench.contract.hookspecs import hookimpl as hookimpl
+    from ltbench.contract.method import Method as Method
+    from ltbench.contract.method import NonNegative as NonNegative
+    from ltbench.contract.method import Positive as Positive
+    from ltbench.contract.method import Rule as Rule
+    from ltbench.contract.method import Share as Share
+    from ltbench.contract.method import hook as hook
+    from ltbench.contract.method import one as one
+    from ltbench.contract.recipes import Recipe as Recipe
+    from ltbench.contract.track import Board as Board
+    from ltbench.contract.track import Outcome as Outcome
+    from ltbench.contract.track import Table as Table
+    from ltbench.contract.track import Track as Track
     from ltbench.datasets import Dataset as Dataset
     from ltbench.errors import LTBenchError as LTBenchError
-    from ltbench.execute import run as run
-    from ltbench.heads import CosineHead as CosineHead
-    from ltbench.heads import head_weights as head_weights
-    from ltbench.hookspecs import hookimpl as hookimpl
-    from ltbench.leaderboards import leaderboard as leaderboard
-    from ltbench.method import Method as Method
-    from ltbench.method import NonNegative as NonNegative
-    from ltbench.method import Positive as Positive
-    from ltbench.method import Share as Share
-    from ltbench.observers import Observer as Observer
-    from ltbench.recipes import Recipe as Recipe
-    from ltbench.registry import protocol as protocol
-    from ltbench.registry import recipe as recipe
+    from ltbench.errors import Unmet as Unmet
+    from ltbench.models.heads import CosineHead as CosineHead
+    from ltbench.models.heads import head_weights as head_weights
+    from ltbench.protocols.schema import Protocol as Protocol
+    from ltbench.results.records import Timing as Timing
+    from ltbench.running.observers import Observer as Observer
+    from ltbench.scoring.measures import Measure as Measure
 
 _HOMES = {
-    "Batch": "context",
-    "Output": "context",
-    "Phase": "context",
-    "Rows": "context",
-    "Run": "context",
+    "Batch": "contract.context",
+    "Board": "contract.track",
+    "CosineHead": "models.heads",
     "Dataset": "datasets",
+    "Grants": "contract.context",
     "LTBenchError": "errors",
-    "Observer": "observers",
-    "CosineHead": "heads",
-    "head_weights": "heads",
-    "run": "execute",
-    "hookimpl": "hookspecs",
-    "leaderboard": "leaderboards",
-    "Method": "method",
-    "NonNegative": "method",
-    "Positive": "method",
-    "Share": "method",
-    "Recipe": "recipes",
-    "protocol": "registry",
-    "recipe": "registry",
+    "Measure": "scoring.measures",
+    "Method": "contract.method",
+    "NonNegative": "contract.method",
+    "Observer": "running.observers",
+    "Outcome": "contract.track",
+    "Output": "contract.context",
+    "Phase": "contract.context",
+    "Positive": "contract.method",
+    "Protocol": "protocols.schema",
+    "Recipe": "contract.recipes",
+    "Rows": "contract.context",
+    "Rule": "contract.method",
+    "Run": "contract.context",
+    "Share": "contract.method",
+    "Table": "contract.track",
+    "Timing": "results.records",
+    "Track": "contract.track",
+    "Unmet": "errors",
+    "head_weights": "models.heads",
+    "hook": "contract.method",
+    "hookimpl": "contract.hookspecs",
+    "leaderboard": "api",
+    "one": "contract.method",
+    "protocol": "api",
+    "recipe": "api",
+    "run": "api",
 }
 
 

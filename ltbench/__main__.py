@@ -1,5 +1,5 @@
 """`python -m ltbench` is the command `ltbench`."""
 
-from ltbench.cli import main
+from ltbench.commands.main import main
 
 main()

@@ -73,7 +73,7 @@ def tiny(tmp_path):
 @pytest.fixture
 def ltbench(tmp_path, monkeypatch):
     """Calls the command in an empty folder; gives its result."""
-    from ltbench.cli import main
+    from ltbench.commands.main import main
 
     monkeypatch.chdir(tmp_path)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ltbench.records import Origin, Record, Timing
+from ltbench.results.records import Origin, Record, Timing
 
 RECORD = Record(
     protocol="tiny",

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import ltbench
-from ltbench import LTBenchError, render
-from ltbench.agnostic import SPLITS, evaluate, splits
-from ltbench.execute import run
-from ltbench.leaderboards import records_of
+from ltbench import LTBenchError
+from ltbench.api import run
+from ltbench.boards import rendering
+from ltbench.boards.agnostic import SPLITS, evaluate, splits
+from ltbench.results.reading import records_of
 
 CIFAR100 = np.arange(10000) % 100
 
@@ -65,10 +66,10 @@ def test_accuracy_on_the_uniform_split_is_that_of_the_record(made):
 
 def test_the_table_tells_every_split(made):
     table, _ = evaluate(*made)
-    text = render.agnostic(table)
+    text = rendering.agnostic(table)
     assert "F50" in text
     assert "B50" in text
-    told = json.loads(render.json(table))
+    told = json.loads(rendering.json(table))
     assert told["rows"][0]["accuracy"].keys() == set(SPLITS)
 
 

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from ltbench import checkpoints, records
-from ltbench.checkpoints import path_of
-from ltbench.execute import run
-from ltbench.records import predictions_of, read
-from ltbench.timing import Clock, aside
+from ltbench.api import run
+from ltbench.results import records
+from ltbench.results.records import predictions_of, read
+from ltbench.training import checkpoints
+from ltbench.training.checkpoints import path_of
+from ltbench.training.timing import Clock, aside
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 

@@ -5,10 +5,11 @@ import time
 
 import pytest
 
-from ltbench.claims import Claims
-from ltbench.execute import Limits, execute, plan
-from ltbench.records import Record, path_of, read
-from ltbench.registry import installed
+from ltbench.registry.registry import installed
+from ltbench.results.records import Record, path_of, read
+from ltbench.running.cell_locks import Claims
+from ltbench.running.execute import Limits, execute
+from ltbench.running.plan import plan
 
 SLOW = """
 import time

@@ -4,10 +4,10 @@ from msgspec import structs
 from sample_record import RECORD
 
 from ltbench import protocol
-from ltbench.comparisons import _ranked, compare
-from ltbench.metrics import TABULAR_NAMES
-from ltbench.records import Part, Timing
-from ltbench.render import csv, frame, json, markdown
+from ltbench.boards.rendering import csv, frame, json, markdown
+from ltbench.results.records import Part, Timing
+from ltbench.scoring.metrics import TABULAR_NAMES
+from ltbench.tracks.tabular.comparison import _ranked, compare
 
 LEARNERS = ("logistic", "tree")
 TABLES = ("one", "two", "three")

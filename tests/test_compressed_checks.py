@@ -2,8 +2,9 @@ import pytest
 
 from ltbench import Method, Recipe
 from ltbench.errors import LTBenchError
-from ltbench.pruning import pruned
-from ltbench.testing import check_method, compressed
+from ltbench.testing import check_method
+from ltbench.tracks.compression import checks
+from ltbench.tracks.compression.pruning import pruned
 
 
 class Compressor(Method):
@@ -105,29 +106,29 @@ BAD = [
 @pytest.mark.parametrize("method", BAD, ids=lambda method: method.__name__)
 def test_each_check_finds_what_it_looks_for(method, monkeypatch):
     name = method.name
-    monkeypatch.setattr(compressed, "CHECKS", {name: compressed.CHECKS[name]})
+    monkeypatch.setattr(checks, "CHECKS", {name: checks.CHECKS[name]})
     report = check_method(Recipe(method()))
     assert [f.status for f in report.findings] == ["failed"], report
 
 
 def test_bad_methods_cover_every_check_that_a_method_can_fail():
-    assert {m.name for m in BAD} | {"held out rows stay out"} == compressed.CHECKS.keys()
+    assert {m.name for m in BAD} | {"held out rows stay out"} == checks.CHECKS.keys()
 
 
 def test_test_rows_that_reach_a_hook_are_found(monkeypatch):
-    train = compressed.compression.train
+    train = checks.compression.train
 
     def leaky(method, rows, run, batch_size):
-        _, dataset = compressed.marked()
+        _, dataset = checks.marked()
         return train(method, dataset.train, run, batch_size)
 
-    monkeypatch.setattr(compressed.compression, "train", leaky)
-    with pytest.raises(compressed.Failure, match="test rows reached"):
-        compressed.held_out_rows_stay_out(Recipe(Compressor()))
+    monkeypatch.setattr(checks.compression, "train", leaky)
+    with pytest.raises(checks.Failure, match="test rows reached"):
+        checks.held_out_rows_stay_out(Recipe(Compressor()))
 
 
 def test_a_method_without_a_compressor_is_checked_for_the_rest():
-    with pytest.raises(compressed.NotApplicable):
-        compressed.network_is_smaller(Recipe(Method()))
-    assert issubclass(compressed.NotApplicable, Exception)
-    assert not issubclass(compressed.NotApplicable, LTBenchError)
+    with pytest.raises(checks.NotApplicable):
+        checks.network_is_smaller(Recipe(Method()))
+    assert issubclass(checks.NotApplicable, Exception)
+    assert not issubclass(checks.NotApplicable, LTBenchError)

@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, Method, Recipe, protocol, recipe
-from ltbench.compressing import Compressing, Pool, by_rank
-from ltbench.context import Rows
-from ltbench.datasets import pools
+from ltbench.boards.leaderboard import build
+from ltbench.contract.context import Rows
 from ltbench.errors import Unmet
-from ltbench.leaderboards import build
-from ltbench.records import Compressed, predictions_of, read
-from ltbench.registry import installed
-from ltbench.testing.compressed import begun, marked
+from ltbench.registry.registry import installed
+from ltbench.results.records import Compressed, predictions_of, read
 from ltbench.testing.task import COUNTS, rows_of
-from ltbench.tracks import compression, recognition
+from ltbench.tracks.compression import pools
+from ltbench.tracks.compression import track as compression
+from ltbench.tracks.compression.checks import begun, marked
+from ltbench.tracks.compression.problem import Compressing, Pool, by_rank
+from ltbench.tracks.recognition import track as recognition
 
 CPU = torch.device("cpu")
 SHORT = """

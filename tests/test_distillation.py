@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 
 from ltbench import LTBenchError, Method, Recipe, Rows, protocol, recipe
+from ltbench.boards.leaderboard import build
 from ltbench.datasets import built_in
-from ltbench.engine import train
 from ltbench.errors import Unmet
-from ltbench.leaderboards import build
-from ltbench.records import predictions_of, read
-from ltbench.tracks import distillation, recognition
+from ltbench.results.records import predictions_of, read
+from ltbench.tracks.distillation import track as distillation
+from ltbench.tracks.recognition import track as recognition
+from ltbench.training.engine import train
 
 CPU = torch.device("cpu")
 DIGITS = built_in()["digits"]()
@@ -252,7 +253,7 @@ def test_a_run_writes_records_a_table_and_a_picture(tiny, ltbench, tmp_path):
 
 
 def test_a_picture_shows_real_images_above_those_made_of_them(fixed):
-    from ltbench.render.sheet import GAP, LINE, sheet
+    from ltbench.tracks.distillation.sheet import GAP, LINE, sheet
 
     outcome = run(fixed, "random")
     real = recognition.split(fixed, DIGITS, 0).train

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from ltbench import Method, Recipe, Rows
-from ltbench.registry import installed
-from ltbench.testing import check_method, distilled
+from ltbench.registry.registry import installed
+from ltbench.testing import check_method
+from ltbench.tracks.distillation import checks
 
 
 @pytest.mark.parametrize("text", ["ncfm(sampler=True)", "random+balanced-softmax"])
@@ -109,16 +110,16 @@ def test_each_check_finds_what_it_looks_for(method):
 
 
 def test_bad_methods_cover_every_check_that_a_method_can_fail():
-    assert {method.name for method in BAD} | {"held out rows stay out"} == distilled.CHECKS.keys()
+    assert {method.name for method in BAD} | {"held out rows stay out"} == checks.CHECKS.keys()
 
 
 def test_test_rows_that_reach_a_hook_are_found(monkeypatch):
-    train = distilled.distillation.train
+    train = checks.distillation.train
 
     def leaky(method, rows, run, batch_size):
-        _, dataset = distilled.marked()
+        _, dataset = checks.marked()
         return train(method, dataset.train, run, batch_size)
 
-    monkeypatch.setattr(distilled.distillation, "train", leaky)
+    monkeypatch.setattr(checks.distillation, "train", leaky)
     report = check_method(installed().recipe("random"))
     assert [f.check for f in report.findings if f.status == "failed"] == ["held out rows stay out"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ltbench.registry import installed
+from ltbench.registry.registry import installed
 
 
 @pytest.fixture(scope="module")

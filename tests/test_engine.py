@@ -6,8 +6,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import LTBenchError, Method, Recipe, recipe
-from ltbench.context import Batch, Output, Phase, Rows
-from ltbench.engine import (
+from ltbench.contract.context import Batch, Output, Phase, Rows
+from ltbench.errors import Diverged
+from ltbench.models.mlp import Network, Options
+from ltbench.testing.probes import probe_run
+from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
+from ltbench.training.engine import (
     draw,
     forward,
     objective,
@@ -17,10 +21,6 @@ from ltbench.engine import (
     shares,
     train,
 )
-from ltbench.errors import Diverged
-from ltbench.models.mlp import Network, Options
-from ltbench.testing.probes import probe_run
-from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
 
 
 def fresh_network():

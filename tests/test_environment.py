@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import torch
 
-from ltbench.environment import described, own
+from ltbench.training.environment import described, own
 
 
 def test_an_environment_tells_versions_machine_and_commit():

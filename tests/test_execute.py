@@ -6,9 +6,11 @@ from msgspec import structs
 
 import ltbench
 from ltbench import LTBenchError
-from ltbench.execute import estimate, execute, plan, run
-from ltbench.records import path_of, predictions_of, read, write
-from ltbench.registry import Registry, installed
+from ltbench.api import run
+from ltbench.registry.registry import Registry, installed
+from ltbench.results.records import path_of, predictions_of, read, write
+from ltbench.running.execute import execute
+from ltbench.running.plan import estimate, plan
 
 
 @pytest.fixture

@@ -14,14 +14,16 @@ from click.testing import CliRunner
 from msgspec import structs
 from sample_record import PREDICTIONS, RECORD
 
-from ltbench import LTBenchError, render
-from ltbench.cli import main
-from ltbench.execute import run
-from ltbench.leaderboards import Cost, Leaderboard, Mean, Row
-from ltbench.leaderboards import read as read_board
-from ltbench.merging import merge
-from ltbench.records import Rejected, path_of, read_all, write
-from ltbench.registry import Registry
+from ltbench import LTBenchError
+from ltbench.api import run
+from ltbench.boards import rendering
+from ltbench.boards.leaderboard import Leaderboard, Row
+from ltbench.boards.leaderboard import read as read_board
+from ltbench.commands.main import main
+from ltbench.registry.registry import Registry
+from ltbench.results.merging import merge
+from ltbench.results.records import Rejected, path_of, read_all, write
+from ltbench.scoring.statistics import Cost, Mean
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it takes Linux to make the faults")
 
@@ -178,7 +180,7 @@ def test_eight_runs_at_once_do_each_cell_once(tiny, tmp_path):
     assert numbers[0] == numbers[1]
     board = read_board(Registry([plugin]), tiny, tmp_path / "shared").leaderboard
     written = (tmp_path / "shared" / "tiny" / "table.md").read_text()
-    assert written == render.markdown(board)
+    assert written == rendering.markdown(board)
     left = [path for path in (tmp_path / "shared" / "tiny").rglob(".*") if path.name != ".locks"]
     assert left == []
 
@@ -232,7 +234,7 @@ def test_what_others_wrote_is_text_in_a_table():
         notes=[HOSTILE],
     )
     board = Leaderboard("tiny", 1, "0", "A small one.", ["accuracy"], [HOSTILE], [row])
-    told = render.markdown(board)
+    told = rendering.markdown(board)
     lines = [line for line in told.splitlines() if "script" in line]
     assert len(lines) == 4  # a row in each of two tables, the note, the machine
     for line in lines[:2]:

@@ -9,9 +9,9 @@ from sample_record import RECORD
 from test_tabular import SMALL
 
 from ltbench import LTBenchError
-from ltbench.protocols import load
-from ltbench.records import Record, Rejected, folder_of, read
-from ltbench.registry import installed
+from ltbench.protocols.loader import load
+from ltbench.registry.registry import installed
+from ltbench.results.records import Record, Rejected, folder_of, read
 
 often = settings(
     max_examples=200,

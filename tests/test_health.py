@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from ltbench.claims import Claims
-from ltbench.execute import execute, plan
-from ltbench.health import standing
-from ltbench.registry import Registry, installed
+from ltbench.registry.registry import Registry, installed
+from ltbench.running.cell_locks import Claims
+from ltbench.running.execute import execute
+from ltbench.running.plan import plan
+from ltbench.running.standing import standing
 
 BAD = """
 from ltbench import Method, hookimpl

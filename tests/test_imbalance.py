@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ltbench import LTBenchError
-from ltbench.imbalance import class_counts, long_tailed, with_label_noise
+from ltbench.protocols.imbalance import class_counts, long_tailed, with_label_noise
 
 CIFAR10 = np.arange(50000) * 7 % 10
 CIFAR100 = np.arange(50000) * 7 % 100

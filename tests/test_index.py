@@ -5,9 +5,9 @@ import pytest
 from msgspec import structs
 from sample_record import RECORD
 
-from ltbench import index, records
-from ltbench.columns import columns
-from ltbench.records import Rejected, Timing, path_of, write
+from ltbench.results import index, records
+from ltbench.results.record_arrays import columns
+from ltbench.results.records import Rejected, Timing, path_of, write
 
 PROTOCOL = RECORD.protocol
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.execute import run
-from ltbench.records import Record, read_all
+from ltbench.api import run
+from ltbench.results.records import Record, read_all
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 

@@ -3,9 +3,9 @@ from msgspec import structs
 
 import ltbench
 from ltbench import LTBenchError
-from ltbench.leaderboards import build, read
-from ltbench.records import Origin, Record, Timing, write
-from ltbench.registry import installed
+from ltbench.boards.leaderboard import build, read
+from ltbench.registry.registry import installed
+from ltbench.results.records import Origin, Record, Timing, write
 
 
 @pytest.fixture

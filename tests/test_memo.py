@@ -1,6 +1,6 @@
 import pytest
 
-from ltbench import memo
+from ltbench.registry import cache
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def made(tmp_path, monkeypatch):
             calls.append(texts)
             return [len(text) for text in texts]
 
-        return memo.remembered("lengths", texts, derive, list[int])
+        return cache.remembered("lengths", texts, derive, list[int])
 
     return remembered, calls
 

@@ -3,10 +3,9 @@ from msgspec import structs
 from sample_record import PREDICTIONS, RECORD
 
 from ltbench import LTBenchError
-from ltbench.execute import run
-from ltbench.leaderboards import leaderboard
-from ltbench.merging import merge
-from ltbench.records import Timing, path_of, predictions_of, read, write
+from ltbench.api import leaderboard, run
+from ltbench.results.merging import merge
+from ltbench.results.records import Timing, path_of, predictions_of, read, write
 
 
 def held(folder, **changes):

@@ -2,8 +2,8 @@ import torch
 import torch.nn.functional as F
 
 from ltbench import Method, recipe
-from ltbench.context import Output
-from ltbench.method import HOOKS, hooks
+from ltbench.contract.context import Output
+from ltbench.contract.method import HOOKS, hooks
 from ltbench.testing.probes import probe_run
 
 RUN = probe_run(recipe("erm"), (3, 2, 1), torch.float64)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
-from ltbench import metrics
+from ltbench.scoring import metrics
 
 
 @st.composite

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from ltbench import LTBenchError
-from ltbench.heads import CosineHead
 from ltbench.models import build, known
+from ltbench.models.heads import CosineHead
 
 
 def test_networks_are_known_by_their_files():

@@ -9,9 +9,9 @@ import pytest
 
 import ltbench as package
 from ltbench import LTBenchError
-from ltbench.execute import run
-from ltbench.observers import JsonLog
-from ltbench.registry import Registry, installed
+from ltbench.api import run
+from ltbench.registry.registry import Registry, installed
+from ltbench.running.observers import JsonLog
 
 OBSERVERS = """
     import os

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ltbench.optimizers import SGD
+from ltbench.contract.optimizers import SGD
 
 
 def pair(**settings):

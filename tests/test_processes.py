@@ -6,8 +6,8 @@ import time
 import pytest
 
 from ltbench import LTBenchError
-from ltbench.execute import run
-from ltbench.processes import Limits, Worker
+from ltbench.api import run
+from ltbench.running.processes import Limits, Worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
@@ -199,7 +199,7 @@ def gone(pid):
 
 
 def test_limits_that_cannot_be_kept_are_refused(go, monkeypatch):
-    monkeypatch.setattr("ltbench.execute.can_fork", lambda: False)
+    monkeypatch.setattr("ltbench.running.execute.can_fork", lambda: False)
     with pytest.raises(LTBenchError, match="need Linux and the device cpu"):
         go("erm", memory=100)
 

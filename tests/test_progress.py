@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import pytest
 from msgspec import structs
 
-from ltbench import midway
-from ltbench.execute import Event
-from ltbench.midway import Epoch
-from ltbench.observers import watched
-from ltbench.progress import view
-from ltbench.records import Record, Timing
+from ltbench.commands.progress import view
+from ltbench.results.records import Record, Timing
+from ltbench.running.observers import watched
+from ltbench.running.plan import Event
+from ltbench.training import events
+from ltbench.training.events import Epoch
 
 
 class Cell:
@@ -86,13 +86,13 @@ def test_on_a_terminal_a_bar_tells_done_left_and_how_far_is_what_is_in_hand(monk
 
 def test_shares_told_in_parts_are_those_of_the_whole():
     heard = []
-    with midway.heard_by(heard.append):
+    with events.heard_by(heard.append):
         for k in range(2):
-            with midway.part(k, 2):
-                midway.say("a note")
+            with events.part(k, 2):
+                events.say("a note")
                 for position in range(2):
-                    with midway.part(position, 2), midway.heard_by(None):
-                        midway.say("unheard")
+                    with events.part(position, 2), events.heard_by(None):
+                        events.say("unheard")
     assert [told.share for told in heard if isinstance(told, Epoch)] == pytest.approx(
         [0.25, 0.5, 0.5, 0.75, 1, 1]
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from ltbench import LTBenchError, protocol
-from ltbench.protocols import built_in
+from ltbench.protocols.loader import built_in
 
 PINNED = {
     ("balancing-the-scales", 1): "5bc5450ee72f3ec1",

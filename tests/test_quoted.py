@@ -4,10 +4,10 @@ import pytest
 from msgspec import structs
 from sample_record import RECORD
 
-from ltbench.protocols import built_in, load
-from ltbench.quoted import _sources, quoted
-from ltbench.records import write
-from ltbench.registry import installed
+from ltbench.boards.published import _sources, quoted
+from ltbench.protocols.loader import built_in, load
+from ltbench.registry.registry import installed
+from ltbench.results.records import write
 
 SHIPPED = {name: load(file) for name, file in built_in().items()}
 WITH = sorted({name for source in _sources() for name in source.accuracy})

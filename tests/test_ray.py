@@ -16,13 +16,13 @@ import torch
 from msgspec.structs import replace
 
 from ltbench import LTBenchError
-from ltbench.execute import plan, run
-from ltbench.leaderboards import leaderboard
-from ltbench.merging import merge
-from ltbench.on_ray import Cluster, _connected, fitting, packed, unpacked
-from ltbench.processes import Limits
-from ltbench.records import Record, read_all
-from ltbench.registry import Registry
+from ltbench.api import leaderboard, run
+from ltbench.registry.registry import Registry
+from ltbench.results.merging import merge
+from ltbench.results.records import Record, read_all
+from ltbench.running.cluster import Cluster, _connected, fitting, packed, unpacked
+from ltbench.running.plan import plan
+from ltbench.running.processes import Limits
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltbench import LTBenchError, Method, Recipe, recipe
-from ltbench.recipes import parse, values
+from ltbench.contract.recipes import parse, values
 
 
 def test_a_recipe_names_methods_and_their_parameters():

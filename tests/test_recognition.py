@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, Method, Recipe, protocol, recipe
-from ltbench.context import Rows
+from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset, built_in
 from ltbench.errors import Unmet
-from ltbench.tracks import recognition
+from ltbench.tracks.recognition import track as recognition
 
 CPU = torch.device("cpu")
 DIGITS = built_in()["digits"]()

@@ -7,7 +7,7 @@ from msgspec import structs
 from sample_record import PREDICTIONS, RECORD
 
 from ltbench import LTBenchError
-from ltbench.records import (
+from ltbench.results.records import (
     Rejected,
     folder_of,
     path_of,

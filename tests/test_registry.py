@@ -3,8 +3,8 @@ import sys
 import pytest
 
 from ltbench import LTBenchError
-from ltbench.discovery import outlines
-from ltbench.registry import Registry
+from ltbench.registry.discovery import outlines
+from ltbench.registry.registry import Registry
 
 
 def reasons(registry):

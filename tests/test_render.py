@@ -3,8 +3,9 @@ import json
 import pytest
 
 import ltbench
-from ltbench import render
-from ltbench.leaderboards import Cost, Leaderboard, Mean, Row
+from ltbench.boards import rendering
+from ltbench.boards.leaderboard import Leaderboard, Row
+from ltbench.scoring.statistics import Cost, Mean
 
 NONE = Mean(None, None, None)
 
@@ -45,7 +46,7 @@ BOARD = Leaderboard(
 
 
 def lines_with(text):
-    return [line for line in render.markdown(BOARD).splitlines() if text in line]
+    return [line for line in rendering.markdown(BOARD).splitlines() if text in line]
 
 
 def cells(line):
@@ -72,14 +73,14 @@ def test_what_is_missing_is_a_dash_and_its_reason_is_told():
 
 
 def test_notes_machines_and_protocol_are_told():
-    text = render.markdown(BOARD)
+    text = rendering.markdown(BOARD)
     assert "- `sam`: told" in text
     assert "a processor" in text
     assert "version 1, hash `0123456789abcdef`" in text
 
 
 def test_json_has_the_shape_that_others_rely_on():
-    told = json.loads(render.json(BOARD))
+    told = json.loads(rendering.json(BOARD))
     assert {"protocol", "version", "hash", "rows"} <= told.keys()
     first = told["rows"][0]
     assert {"recipe", "rank", "seeds", "metrics", "delta", "cost", "status"} <= first.keys()
@@ -91,21 +92,21 @@ def test_json_has_the_shape_that_others_rely_on():
 
 
 def test_csv_has_a_line_for_each_row():
-    header, *lines = render.csv(BOARD).splitlines()
+    header, *lines = rendering.csv(BOARD).splitlines()
     assert header.startswith("recipe,rank_best,rank_worst,balanced_accuracy,balanced_accuracy_low")
     assert [line.split(",")[0] for line in lines] == ["sam", "erm", "broken"]
 
 
 @pytest.mark.parametrize("protocol", ["digits-lt", "digits-balanced"])
 def test_the_committed_table_follows_from_its_records(pytestconfig, protocol):
-    from ltbench.leaderboards import read
-    from ltbench.registry import installed
+    from ltbench.boards.leaderboard import read
+    from ltbench.registry.registry import installed
 
     results = pytestconfig.rootpath / "leaderboards"
     told = read(installed(), protocol, results)
     assert told.rejected == []
     committed = (results / protocol / "table.md").read_text(encoding="utf-8")
-    assert render.markdown(told.leaderboard) == committed
+    assert rendering.markdown(told.leaderboard) == committed
 
 
 def test_the_committed_leaderboard_tells_good_methods_from_plain_training(pytestconfig):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ltbench.siamese import (
+from ltbench.augmentation.siamese import (
     CHANCES,
     OPERATIONS,
     STRATEGIES,
@@ -14,7 +14,7 @@ from ltbench.siamese import (
     rotate,
     scale,
 )
-from ltbench.views import Views
+from ltbench.augmentation.views import Views
 
 IMAGES = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

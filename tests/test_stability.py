@@ -5,10 +5,11 @@ from msgspec import structs
 from sample_record import RECORD
 
 import ltbench
-from ltbench import LTBenchError, render
-from ltbench.records import write
-from ltbench.registry import installed
-from ltbench.stability import evaluate
+from ltbench import LTBenchError
+from ltbench.boards import rendering
+from ltbench.boards.stability import evaluate
+from ltbench.registry.registry import installed
+from ltbench.results.records import write
 
 MILD, HARSH = "distill-mnist-lt-10-ipc10", "distill-mnist-lt-200-ipc10"
 
@@ -46,7 +47,7 @@ def test_the_drop_is_paired_over_the_seeds_that_both_have(results, asked):
 def test_the_command_prints_the_table_in_every_form(results, ltbench):
     words = ["leaderboard", MILD, "--stability", "--results", results]
     text = ltbench(*words).stdout
-    assert text == render.stability(evaluate(installed(), MILD, results)[0])
+    assert text == rendering.stability(evaluate(installed(), MILD, results)[0])
     assert f"# {MILD} to {HARSH}" in text
     row = next(line for line in text.splitlines() if "`dm`" in line)
     assert [cell.strip() for cell in row.split("|")[3:-1]] == [

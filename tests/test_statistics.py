@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ltbench.statistics import interval, rank_ranges
+from ltbench.scoring.statistics import interval, rank_ranges
 
 
 def test_intervals_are_students():

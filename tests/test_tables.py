@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from ltbench import LTBenchError
-from ltbench.datasets import tables
-from ltbench.datasets.tables import load
-from ltbench.protocols import TableData
+from ltbench.tracks.tabular import tables
+from ltbench.tracks.tabular.problem import TableData
+from ltbench.tracks.tabular.tables import load
 
 FRAME = pd.DataFrame(
     {

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, Method, Rows, protocol, recipe
-from ltbench.context import Phase, Run
-from ltbench.datasets.tables import TableRows
-from ltbench.engine import checked
-from ltbench.execute import execute, plan
-from ltbench.recipes import Recipe
-from ltbench.records import path_of, read
-from ltbench.registry import Registry, installed
-from ltbench.tracks import tabular
+from ltbench.contract.context import Phase, Run
+from ltbench.contract.recipes import Recipe
+from ltbench.registry.registry import Registry, installed
+from ltbench.results.records import path_of, read
+from ltbench.running.execute import execute
+from ltbench.running.plan import plan
+from ltbench.tracks.tabular import track as tabular
+from ltbench.tracks.tabular.tables import TableRows
+from ltbench.training.engine import checked
 
 CPU = torch.device("cpu")
 SMALL = """

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, Method, Rows
-from ltbench.registry import installed
+from ltbench.registry.registry import installed
 from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps
 from ltbench.testing.checks import CHECKS
 from ltbench.testing.task import trained
@@ -224,7 +224,7 @@ def test_bad_methods_cover_every_check_that_a_method_can_fail():
 
 
 def test_held_out_rows_that_reach_a_hook_are_found(monkeypatch):
-    from ltbench.tracks import recognition
+    from ltbench.tracks.recognition import track as recognition
 
     train = recognition.train
 

@@ -7,7 +7,7 @@ from sklearn.metrics import (
     matthews_corrcoef,
 )
 
-from ltbench.thresholds import best_offsets
+from ltbench.scoring.thresholds import best_offsets
 
 REFERENCES = {
     "f1": f1_score,

@@ -2,7 +2,7 @@ import time
 
 import torch
 
-from ltbench.timing import Clock
+from ltbench.training.timing import Clock
 
 
 def test_a_clock_tells_the_seconds_of_its_block():

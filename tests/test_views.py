@@ -1,6 +1,6 @@
 import torch
 
-from ltbench.views import Views, resized, shifted
+from ltbench.augmentation.views import Views, resized, shifted
 
 
 def test_bytes_become_shares_of_255_and_are_standardised_by_channel():

@@ -110,7 +110,7 @@ def test_protocols_are_fixed_to_the_publishers_checksums():
 @pytest.mark.parametrize("name", ["mnist", "cifar10-jpeg"])
 def test_real_images_are_those_the_protocols_are_fixed_to(name):
     from ltbench import protocol
-    from ltbench.registry import Registry
+    from ltbench.registry.registry import Registry
 
     dataset = Registry().dataset(name)()
     assert dataset.fingerprint == protocol(f"{name}-lt-100").data.fingerprint

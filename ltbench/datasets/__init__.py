@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltbench.errors import UnknownName
 
 if TYPE_CHECKING:
-    from ltbench.context import Rows
+    from ltbench.contract.context import Rows
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,18 @@ class Dataset:
     classes: tuple[str, ...]
     test: "Rows | None" = None
     checksum: str | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What is to be said of it."""
+        return {
+            "kind": "data set",
+            "rows": len(self.train),
+            "test_rows": len(self.test) if self.test is not None else 0,
+            "shape": list(self.train.inputs.shape[1:]),
+            "classes": list(self.classes),
+            "class_counts": self.train.labels.bincount().tolist(),
+            "fingerprint": self.fingerprint,
+        }
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,8 +79,6 @@ class Dataset:
 Loader = Callable[..., Dataset]
 """Reads a source; that of files takes the `size` to which images are cut."""
 
-SHIPPED_TABLES = ("breast-cancer", "diabetes", "digits", "iris", "wine")
-TABLE_ENDINGS = (".parquet", ".csv")
 VISION = ("cifar10", "cifar100", "fashion-mnist", "mnist", "svhn")
 
 
@@ -105,13 +115,6 @@ def folders_with_data() -> list[Path]:
     inner = sorted(folder.iterdir()) if folder.is_dir() else []
     starts = ("train", "train.parquet", "train.txt")
     return [path for path in inner if any((path / start).exists() for start in starts)]
-
-
-def tables_in_data_folder() -> list[str]:
-    """The sources that stand in the data folder as tables."""
-    folder = data_folder() / "tabular"
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [f"tabular/{file.stem}" for file in files if file.suffix in TABLE_ENDINGS]
 
 
 def of_files(path: Path) -> Loader:

@@ -3,7 +3,7 @@
 import torch
 from sklearn.datasets import load_digits
 
-from ltbench.context import Rows
+from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
 
 

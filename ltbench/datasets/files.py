@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ltbench.context import Rows
+from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
 

@@ -10,7 +10,7 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from ltbench.context import Rows
+from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset, data_folder
 from ltbench.datasets.files import read
 from ltbench.errors import LTBenchError

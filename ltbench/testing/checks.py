@@ -5,138 +5,42 @@ import io
 import math
 import pickle
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ltbench import environment
-from ltbench.context import Batch, Phase, Rows
-from ltbench.engine import State
+from ltbench.contract.context import Batch, Phase, Rows
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
 from ltbench.errors import Diverged, LTBenchError
-from ltbench.method import Method
-from ltbench.recipes import Recipe
-from ltbench.testing.estimators import on_estimators, run_marked
+from ltbench.registry.registry import Registry, installed
 from ltbench.testing.probes import as_recipe, probe_loss, probe_run, probe_scores
-from ltbench.testing.task import (
-    BATCH,
-    MARK,
-    SHAPE,
-    Spy,
-    Trained,
-    counts_for,
-    marked,
-    rows_of,
-    trained,
-)
-from ltbench.tracks import recognition
-
-Status = Literal["passed", "failed", "expected", "not applicable"]
+from ltbench.testing.report import Failure, Finding, NotApplicable, Report, expect, report
+from ltbench.testing.task import BATCH, SHAPE, Task, counts_for, rows_of
+from ltbench.training.engine import State
 
 
-class NotApplicable(Exception):
-    """There is nothing to check, and why."""
+def check_method(recipe: str | Method, registry: Registry | None = None) -> Report:
+    """Every check on one method or recipe: on the CPU, offline, in seconds.
 
-
-class Failure(Exception):
-    """A check that failed: what was expected, what was seen, and the mend."""
-
-
-def expect(holds: object, otherwise: str) -> None:
-    if not holds:
-        raise Failure(otherwise)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found; `text` says what was expected, what was seen, and the mend."""
-
-    check: str
-    status: Status
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The findings of every check on one recipe."""
-
-    recipe: str
-    findings: list[Finding]
-
-    @property
-    def passed(self) -> bool:
-        return all(finding.status != "failed" for finding in self.findings)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"passed": self.passed, **asdict(self)}
-
-    def __str__(self) -> str:
-        count = sum(finding.status == "passed" for finding in self.findings)
-        lines = [f"{self.recipe}: {'ok' if self.passed else 'FAILED'}, {count} checks passed"]
-        for finding in self.findings:
-            if finding.status not in ("passed", "not applicable"):
-                lines.append(f"  {finding.check}: {finding.status}: {finding.text}")
-        return "\n".join(lines)
-
-
-def check_method(recipe: str | Method) -> Report:
-    """Every check on one method or recipe: on the CPU, offline, in seconds."""
+    The checks are those of the first track that has any for it.
+    """
     method = as_recipe(recipe)
-    if "ipc" in method.all_needs:
-        from ltbench.testing.distilled import CHECKS as OF_DISTILLERS
-
-        return report(method, OF_DISTILLERS)
-    if method.all_needs & {"teacher", "ood"}:
-        from ltbench.testing.compressed import CHECKS as OF_COMPRESSORS
-
-        return report(method, OF_COMPRESSORS)
-    unmet = method.all_needs - {"two_classes", "test_inputs", "ordered"}
-    if unmet:
-        text = f"it needs {', '.join(sorted(unmet))}, which the checks cannot supply"
-        return Report(method.text, [Finding(name, "not applicable", text) for name in CHECKS])
-    return report(method, CHECKS)
+    for track in (registry or installed()).tracks().values():
+        checks = track.checks(method)
+        if checks:
+            return report(method, checks)
+    needs = ", ".join(sorted(method.all_needs)) or "nothing"
+    text = f"it needs {needs}, and no track has checks for that"
+    return Report(method.text, [Finding("all", "not applicable", text)])
 
 
-def report(method: Recipe, checks: Mapping[str, Callable[[Recipe], None]]) -> Report:
-    """The findings of some checks, against what the methods say that they cannot pass."""
-    expected = {c: why for part in method.methods for c, why in part.expected_failures.items()}
-    findings = []
-    for name, check in checks.items():
-        finding = _finding(name, check, method)
-        if name in expected:
-            finding = (
-                Finding(name, "expected", expected[name])
-                if finding.status == "failed"
-                else Finding(name, "failed", "it passes after all; take it off expected_failures")
-            )
-        findings.append(finding)
-    return Report(method.text, findings)
-
-
-def _finding(name: str, check: Callable[[Recipe], None], method: Recipe) -> Finding:
-    try:
-        with environment.own(threads=1, seed=0):
-            check(copy.deepcopy(method))
-    except NotApplicable as reason:
-        return Finding(name, "not applicable", str(reason))
-    except Failure as failure:
-        return Finding(name, "failed", str(failure))
-    # A method under check may raise anything at all, and that is a finding.
-    except Exception as error:
-        return Finding(name, "failed", f"it raised {type(error).__name__}: {error}")
-    return Finding(name, "passed")
-
-
-def _train(method: Recipe, **options: Any) -> Trained:
-    """A short training of a fresh copy, on as many classes as the method takes."""
-    return trained(copy.deepcopy(method), counts_for(method), **options)
-
-
-def _refuse_estimators(method: Recipe) -> None:
-    if on_estimators(method):
+def _refuse_without_steps(task: Task) -> None:
+    if not task.in_steps:
         raise NotApplicable("it builds estimators, which are not trained in steps")
 
 
@@ -153,13 +57,13 @@ def _same(first: State, second: State) -> list[str]:
     )
 
 
-def neutral_is_plain(method: Recipe) -> None:
+def neutral_is_plain(method: Recipe, task: Task) -> None:
     neutral = [part.neutral for part in method.methods]
     if None in neutral:
         raise NotApplicable("it states no parameters at which it is plain training")
     parts = zip(method.methods, neutral, strict=True)
-    idle = _train(Recipe(*(type(part)(**given or {}) for part, given in parts)))
-    plain = trained(Method(), counts_for(method))
+    idle = task.train(Recipe(*(type(part)(**given or {}) for part, given in parts)))
+    plain = task.trained(Method(), counts_for(method))
     expect(
         torch.equal(idle.scores, plain.scores),
         f"expected the bits of plain training at {neutral}, but scores differ by up to "
@@ -167,8 +71,8 @@ def neutral_is_plain(method: Recipe) -> None:
     )
 
 
-def same_seed_same_bits(method: Recipe) -> None:
-    first, second = _train(method), _train(method)
+def same_seed_same_bits(method: Recipe, task: Task) -> None:
+    first, second = task.train(method), task.train(method)
     differing = _same(first.state, second.state)
     expect(
         not differing,
@@ -177,11 +81,11 @@ def same_seed_same_bits(method: Recipe) -> None:
     )
 
 
-def inputs_and_chance_untouched(method: Recipe) -> None:
+def inputs_and_chance_untouched(method: Recipe, task: Task) -> None:
     rows = rows_of(counts_for(method))
     before = Rows(rows.inputs.clone(), rows.labels.clone())
     states = (torch.get_rng_state(), numpy_state(), random.getstate())
-    _train(method, rows=rows)
+    task.train(method, rows=rows)
     expect(
         torch.equal(rows.inputs, before.inputs) and torch.equal(rows.labels, before.labels),
         "expected the training rows as they were, but they changed; work on a copy",
@@ -198,7 +102,7 @@ def numpy_state() -> Any:
     return np.random.get_state(legacy=False)["state"]["key"].copy()
 
 
-def class_names_do_not_matter(method: Recipe) -> None:
+def class_names_do_not_matter(method: Recipe, task: Task) -> None:
     counts = torch.tensor(counts_for(method))
     classes = len(counts)
     order = torch.randperm(classes, generator=torch.Generator().manual_seed(1))
@@ -239,13 +143,13 @@ def _loss_and_slope(
     return loss.detach(), slope
 
 
-def rare_classes_are_handled(method: Recipe) -> None:
+def rare_classes_are_handled(method: Recipe, task: Task) -> None:
     few: tuple[tuple[int, ...], ...] = ((29, 2, 1), (30, 1, 1))
     if "two_classes" in method.all_needs:
         few = ((30, 2), (31, 1))
     for counts in few:
         try:
-            scores = trained(copy.deepcopy(method), counts).scores
+            scores = task.trained(copy.deepcopy(method), counts).scores
         except Diverged as error:
             raise Failure(
                 f"expected numbers with {counts} rows a class, but {error}; "
@@ -260,54 +164,40 @@ def rare_classes_are_handled(method: Recipe) -> None:
         )
 
 
-def any_number_of_classes(method: Recipe) -> None:
+def any_number_of_classes(method: Recipe, task: Task) -> None:
     many = tuple(max(2, rows // 4) for rows in range(101, 1, -1))
     for counts in ((20, 10), many):
         if "two_classes" in method.all_needs and len(counts) > 2:
             continue
-        scores = trained(copy.deepcopy(method), counts).scores
+        scores = task.trained(copy.deepcopy(method), counts).scores
         expect(
             scores.shape[1] == len(counts) and torch.isfinite(scores).all(),
             f"expected finite scores for {len(counts)} classes, but saw {list(scores.shape)}",
         )
 
 
-def held_out_rows_stay_out(method: Recipe) -> None:
-    classes = min(3, len(counts_for(method)))
-    spy = Spy()
-    if on_estimators(method):
-        run_marked(Recipe(*method.methods, spy), rows_of([20] * classes), MARK)
-    else:
-        protocol, dataset = marked(classes)
-        recognition.run(protocol, Recipe(*method.methods, spy), 0, dataset, torch.device("cpu"))
-    expect(
-        spy.called and not spy.seen,
-        f"expected training rows alone, but held-out ones reached {', '.join(sorted(spy.seen))}",
-    )
-
-
-def it_pickles(method: Recipe) -> None:
+def it_pickles(method: Recipe, task: Task) -> None:
     again = pickle.loads(pickle.dumps(method))
     expect(
         again.text == method.text,
         f"expected {method.text} back from a pickle, but got {again.text}",
     )
-    first, second = _train(method), _train(again)
+    first, second = task.train(method), task.train(again)
     expect(
         torch.equal(first.scores, second.scores),
         "expected a pickled copy to train to the same bits; store parameters as they are given",
     )
-    trained(again, counts_for(method))
+    task.trained(again, counts_for(method))
     pickle.dumps(again)  # also once it has trained
 
 
-def it_resumes(method: Recipe) -> None:
-    _refuse_estimators(method)
+def it_resumes(method: Recipe, task: Task) -> None:
+    _refuse_without_steps(task)
     states: list[bytes] = []
-    whole = _train(method, checkpoint=lambda state: states.append(_bytes(state)))
+    whole = task.train(method, checkpoint=lambda state: states.append(_bytes(state)))
     for state in (states[0], states[len(states) // 2], states[-1]):
         kept = torch.load(io.BytesIO(state), weights_only=True)
-        resumed = _train(method, resume=kept)
+        resumed = task.train(method, resume=kept)
         differing = _same(whole.model.state_dict(), resumed.model.state_dict())
         expect(
             not differing,
@@ -329,8 +219,8 @@ def _bytes(state: State) -> bytes:
     return buffer.getvalue()
 
 
-def frozen_parts_stay(method: Recipe) -> None:
-    _refuse_estimators(method)
+def frozen_parts_stay(method: Recipe, task: Task) -> None:
+    _refuse_without_steps(task)
     plan = _plan(method)
     if not any(phase.learn for phase in plan):
         raise NotApplicable("no phase freezes a part of the network")
@@ -339,7 +229,7 @@ def frozen_parts_stay(method: Recipe) -> None:
     def keep(state: State) -> None:
         states[state["position"]] = copy.deepcopy(state["model"])
 
-    _train(method, checkpoint=keep)
+    task.train(method, checkpoint=keep)
     for position, phase in enumerate(plan):
         if position > 0 and phase.learn:
             moved = _same(states[position - 1], states[position])
@@ -351,12 +241,12 @@ def frozen_parts_stay(method: Recipe) -> None:
             )
 
 
-def statistics_move_once_a_step(method: Recipe) -> None:
-    _refuse_estimators(method)
+def statistics_move_once_a_step(method: Recipe, task: Task) -> None:
+    _refuse_without_steps(task)
     plan = _plan(method)
     moving = sum(phase.epochs for phase in plan if not (phase.frozen_bn or phase.on_features))
     steps = moving * math.ceil(sum(counts_for(method)) / BATCH)
-    state = _train(method).model.state_dict()
+    state = task.train(method).model.state_dict()
     seen = {int(value) for name, value in state.items() if name.endswith("num_batches_tracked")}
     expect(
         seen <= {steps},
@@ -365,7 +255,7 @@ def statistics_move_once_a_step(method: Recipe) -> None:
     )
 
 
-def shapes_and_kinds_are_kept(method: Recipe) -> None:
+def shapes_and_kinds_are_kept(method: Recipe, task: Task) -> None:
     for dtype in (torch.float32, torch.float64):
         run = probe_run(method, counts_for(method), dtype)
         labels = torch.arange(8) % run.num_classes
@@ -391,7 +281,7 @@ def _alike(hook: str, found: Tensor, shape: Sequence[int], dtype: torch.dtype) -
     )
 
 
-def rows_are_decided_alone(method: Recipe) -> None:
+def rows_are_decided_alone(method: Recipe, task: Task) -> None:
     run = probe_run(method, counts_for(method), torch.float32)
     scores = torch.randn(8, run.num_classes, generator=run.rng)
     together = method.decide(method.scores(scores, run), run)
@@ -403,31 +293,40 @@ def rows_are_decided_alone(method: Recipe) -> None:
     )
 
 
-def empty_class_is_refused(method: Recipe) -> None:
+def classes_without_rows_are_handled(method: Recipe, task: Task) -> None:
+    counts = (10, 0) if "two_classes" in method.all_needs else (10, 0, 5)
     try:
-        trained(method, (10, 0, 5), rows=rows_of((10, 0, 5)))
-    except LTBenchError as refusal:
-        expect("no training rows" in str(refusal), f"expected one sentence, but saw: {refusal}")
-    else:
-        raise AssertionError("expected a class without rows to be refused, but training went on")
-
-
-CHECKS: dict[str, Callable[[Recipe], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        neutral_is_plain,
-        same_seed_same_bits,
-        inputs_and_chance_untouched,
-        class_names_do_not_matter,
-        rare_classes_are_handled,
-        any_number_of_classes,
-        held_out_rows_stay_out,
-        it_pickles,
-        it_resumes,
-        frozen_parts_stay,
-        statistics_move_once_a_step,
-        shapes_and_kinds_are_kept,
-        rows_are_decided_alone,
-        empty_class_is_refused,
+        scores = task.trained(copy.deepcopy(method), counts, rows=rows_of(counts)).scores
+    except Diverged as error:
+        raise Failure(
+            f"expected numbers where a class has no rows, but {error}; run.counts is 1 for it"
+        ) from None
+    except LTBenchError:
+        return  # refused in a sentence
+    expect(
+        scores.shape[1] == len(counts) and torch.isfinite(scores).all(),
+        "expected finite scores where a class has no rows, but saw others; run.counts is 1 for it, "
+        "and what counts rows itself may find none",
     )
-}
+
+
+SHARED: tuple[Callable[..., None], ...] = (
+    neutral_is_plain,
+    same_seed_same_bits,
+    inputs_and_chance_untouched,
+    class_names_do_not_matter,
+    rare_classes_are_handled,
+    any_number_of_classes,
+    it_pickles,
+    it_resumes,
+    frozen_parts_stay,
+    statistics_move_once_a_step,
+    shapes_and_kinds_are_kept,
+    rows_are_decided_alone,
+    classes_without_rows_are_handled,
+)
+
+
+def shared(task: Task) -> dict[str, Callable[[Recipe], None]]:
+    """The checks that hold on any track, with how this one trains on the small task."""
+    return {one.__name__.replace("_", " "): partial(one, task=task) for one in SHARED}

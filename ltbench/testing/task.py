@@ -1,5 +1,6 @@
 """A small task to train on: clouds of a few classes, in milliseconds."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,16 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltbench.context import Batch, Phase, Rows, Run
-from ltbench.datasets import Dataset
-from ltbench.engine import State, generator, predict, seeded, train
-from ltbench.method import Method
+from ltbench.contract.context import Batch, Phase, Rows, Run
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
 from ltbench.models.mlp import Network, Options
-from ltbench.protocols import Budget, Compute, Data, Imbalance, Recognition, Scoring
-from ltbench.recipes import Recipe
-from ltbench.testing.estimators import fitted, on_estimators
-from ltbench.testing.probes import as_recipe
-from ltbench.tracks import recognition
+from ltbench.training.engine import State, generator, predict, seeded, train
 
 SHAPE = (1, 8, 8)
 BATCH = 16
@@ -56,10 +52,9 @@ def trained(
     checkpoint: Callable[[State], None] | None = None,
     resume: State | None = None,
 ) -> Trained:
+    """What a short training of a small network makes of a method."""
     rows = rows_of(counts) if rows is None else rows
     test = rows_of([4] * len(counts), seed=1)
-    if on_estimators(as_recipe(method)):
-        return Trained(*fitted(as_recipe(method), rows, test))
     whole = torch.tensor(counts, dtype=torch.float32)
     run = Run(
         counts=whole,
@@ -74,6 +69,24 @@ def trained(
     model = train(method, rows, run, BATCH, validation=None, checkpoint=checkpoint, resume=resume)
     scores, _ = predict(method, model, test.inputs, run)
     return Trained(run, model, scores)
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a track trains on the small task: from a method, class counts and maybe rows.
+
+    What is not trained `in_steps` keeps no checkpoints and has no phases.
+    """
+
+    trained: Callable[..., Trained]
+    in_steps: bool = True
+
+    def train(self, method: Recipe, **options: Any) -> Trained:
+        """A short training of a fresh copy, on as many classes as the method takes."""
+        return self.trained(copy.deepcopy(method), counts_for(method), **options)
+
+
+OF_NETWORKS = Task(trained)
 
 
 def counts_for(method: Recipe) -> tuple[int, ...]:
@@ -117,46 +130,3 @@ class Spy(Method):
     def batch(self, batch: Batch, run: Run) -> Batch:
         self.look("batch", batch.inputs)
         return batch
-
-
-def small(dataset: Dataset) -> Recognition:
-    return Recognition(
-        name="check",
-        version=1,
-        description="",
-        recipes=["erm"],
-        seeds=1,
-        data=Data("check", dataset.fingerprint, test_per_class=4, validation_share=0.25),
-        imbalance=Imbalance("counts", "label", "seed", counts=[16, 8, 4][: len(dataset.classes)]),
-        network={"name": "mlp", "widths": [8]},
-        budget=Budget(
-            epochs=2,
-            batch_size=8,
-            lr=0.05,
-            momentum=0.9,
-            nesterov=False,
-            weight_decay=1e-3,
-            warmup=0.1,
-            decay="cosine",
-            augmentation="none",
-        ),
-        scoring=Scoring(metrics=["balanced_accuracy"], shot_splits=(5, 10)),
-        compute=Compute(threads=1),
-    )
-
-
-def marked(
-    classes: int, of: Callable[[Dataset], Recognition] = small, tested_alone: bool = False
-) -> tuple[Recognition, Dataset]:
-    """A small protocol, and its data with a mark in every row that is held out, or tested on."""
-    rows, names = rows_of([20] * classes), tuple("abc"[:classes])
-    numbered = torch.arange(float(len(rows))).reshape(-1, 1, 1, 1).expand(-1, *SHAPE)
-    numbers = Dataset(Rows(numbered, rows.labels), names)
-    parts = recognition.split(of(numbers), numbers, 0)
-    test, kept = (part.inputs[:, 0, 0, 0].long() for part in (parts.test(), parts.train))
-    held_out = torch.zeros(len(rows), dtype=torch.bool).index_fill(0, test, True)
-    if not tested_alone:
-        held_out = torch.ones_like(held_out).index_fill(0, kept, False)
-    rows.inputs[held_out, :, 0, 0] = MARK
-    dataset = Dataset(rows, names)
-    return of(dataset), dataset

@@ -84,7 +84,7 @@ def usual(steps, begin):
 
 def ours(steps, begin):
     """A cell of erm in a process of its own, as `ltbench run` makes it."""
-    from ltbench.processes import Limits, Worker
+    from ltbench.running.processes import Limits, Worker
 
     worker = Worker(lambda: _ours(steps, begin), Limits())
     print(worker.answer.recv())
@@ -95,11 +95,12 @@ def ours(steps, begin):
 def _ours(steps, begin):
     from msgspec import structs
 
-    from ltbench import Rows, engine, protocol
-    from ltbench.environment import own
-    from ltbench.protocols import Compute
-    from ltbench.registry import recipe
-    from ltbench.tracks import recognition
+    from ltbench import Rows, protocol
+    from ltbench.api import recipe
+    from ltbench.protocols.schema import Compute
+    from ltbench.tracks.recognition import track as recognition
+    from ltbench.training import engine
+    from ltbench.training.environment import own
 
     chosen = {key: GIVEN[key] for key in ("precision", "memory_format") if key in GIVEN}
     compute = Compute(threads=THREADS or torch.get_num_threads(), **chosen)

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ltbench import Rows, protocol, recipe
 from ltbench.datasets import built_in
-from ltbench.engine import train
-from ltbench.environment import import_ahead, own
-from ltbench.processes import Limits, Worker
-from ltbench.timing import Clock
-from ltbench.tracks import recognition
+from ltbench.running.processes import Limits, Worker
+from ltbench.tracks.recognition import track as recognition
+from ltbench.training.engine import train
+from ltbench.training.environment import import_ahead, own
+from ltbench.training.timing import Clock
 
 CPU = torch.device("cpu")
 DIGITS = protocol("digits-lt")

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ltbench import protocol, recipe
-from ltbench.engine import train
-from ltbench.environment import own
-from ltbench.registry import installed
-from ltbench.tracks import compression, recognition
+from ltbench.registry.registry import installed
+from ltbench.tracks.compression import track as compression
+from ltbench.tracks.recognition import track as recognition
+from ltbench.training.engine import train
+from ltbench.training.environment import own
 
 DIGITS = protocol("compress-digits")
 CPU = torch.device("cpu")

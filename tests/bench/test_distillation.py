@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from msgspec import structs
 
 from ltbench import Rows, protocol, recipe
-from ltbench.context import Phase, Run
-from ltbench.engine import generator, seeded
-from ltbench.environment import own
+from ltbench.contract.context import Phase, Run
 from ltbench.models import build
-from ltbench.timing import Clock
-from ltbench_plugins.csdm import frequencies, gaps
-from ltbench_plugins.distribution_matching import batches, blends
-from ltbench_plugins.selection import by_chance
+from ltbench.training.engine import generator, seeded
+from ltbench.training.environment import own
+from ltbench.training.timing import Clock
+from ltbench_plugins.distillation.csdm import frequencies, gaps
+from ltbench_plugins.distillation.distribution_matching import batches, blends
+from ltbench_plugins.distillation.selection import by_chance
 
 STEPS = 10
 DIGITS = protocol("distill-digits")

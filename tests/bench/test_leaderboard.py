@@ -10,12 +10,13 @@ import pytest
 from msgspec import structs
 from side_by_side import in_turn, ratio
 
-from ltbench import index, protocol
-from ltbench.columns import columns
-from ltbench.leaderboards import build, read
-from ltbench.metrics import NAMES
-from ltbench.records import Origin, Record, Timing, path_of, read_all, write
-from ltbench.registry import installed
+from ltbench import protocol
+from ltbench.boards.leaderboard import build, read
+from ltbench.registry.registry import installed
+from ltbench.results import index
+from ltbench.results.record_arrays import columns
+from ltbench.results.records import Origin, Record, Timing, path_of, read_all, write
+from ltbench.scoring.metrics import NAMES
 
 DIGITS = protocol("digits-lt")
 ONE = Record(

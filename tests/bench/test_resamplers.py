@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ltbench import Rows, recipe
-from ltbench.environment import own
 from ltbench.testing.probes import probe_run
-from ltbench.timing import Clock
+from ltbench.training.environment import own
+from ltbench.training.timing import Clock
 
 THEIRS = {
     "smote": lambda: over.SMOTE(random_state=0),

@@ -5,9 +5,9 @@ import torch
 
 from ltbench import Batch, protocol, recipe
 from ltbench.datasets import built_in
-from ltbench.engine import LossClosure, draw, shares
-from ltbench.environment import own
-from ltbench.tracks import recognition
+from ltbench.tracks.recognition import track as recognition
+from ltbench.training.engine import LossClosure, draw, shares
+from ltbench.training.environment import own
 
 DIGITS = protocol("digits-lt")
 

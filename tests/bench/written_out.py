@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from ltbench import CosineHead
-from ltbench.engine import draw, generator, portions, schedule, seeded
-from ltbench.optimizers import SGD
-from ltbench.tracks import recognition
+from ltbench.contract.optimizers import SGD
+from ltbench.tracks.recognition import track as recognition
+from ltbench.training.engine import draw, generator, portions, schedule, seeded
 
 METHODS = [
     "erm",

@@ -3,7 +3,7 @@ import torch
 
 from ltbench import LTBenchError, Rows, recipe
 from ltbench.testing.probes import probe_run
-from ltbench_plugins.bagan import BAGAN, Decoder, Encoder, drawn, fitted
+from ltbench_plugins.sampling.bagan import BAGAN, Decoder, Encoder, drawn, fitted
 
 COUNTS = (40, 8, 1)
 LABELS = torch.arange(3).repeat_interleave(torch.tensor(COUNTS))

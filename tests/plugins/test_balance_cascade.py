@@ -14,7 +14,7 @@ from test_balanced_bags import (
     run_of,
 )
 
-from ltbench_plugins.balance_cascade import BalanceCascade, least, pool_sizes
+from ltbench_plugins.tables.balance_cascade import BalanceCascade, least, pool_sizes
 
 
 @pytest.mark.parametrize("counts", [TWO, FOUR, *FEW])

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from ltbench import LTBenchError, Phase, Rows, Run
-from ltbench_plugins.balanced_bags import SMOTEBagging, UnderBagging, nearest_within
+from ltbench_plugins.tables.balanced_bags import SMOTEBagging, UnderBagging, nearest_within
 
 TREE = DecisionTreeClassifier(random_state=0)
 METHODS = [UnderBagging, SMOTEBagging]

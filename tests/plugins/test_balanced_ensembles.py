@@ -19,7 +19,11 @@ from test_balanced_bags import (
 
 from ltbench import LTBenchError
 from ltbench.errors import Unmet
-from ltbench_plugins.balanced_ensembles import BalancedBagging, BalancedRandomForest, EasyEnsemble
+from ltbench_plugins.tables.balanced_ensembles import (
+    BalancedBagging,
+    BalancedRandomForest,
+    EasyEnsemble,
+)
 
 FOREST = RandomForestClassifier(30, random_state=0)
 METHODS = [(EasyEnsemble, TREE), (BalancedBagging, TREE), (BalancedRandomForest, FOREST)]

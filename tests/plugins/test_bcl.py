@@ -5,10 +5,10 @@ from by_hand import COUNTS
 from torch import nn
 
 from ltbench import Batch, CosineHead, Rows, recipe
-from ltbench.context import Output
-from ltbench.engine import forward, objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
-from ltbench_plugins.bcl import balanced_contrast, contrast
+from ltbench.training.engine import forward, objective
+from ltbench_plugins.contrast.bcl import balanced_contrast, contrast
 
 
 def points(rows, seed=0):

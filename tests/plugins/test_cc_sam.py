@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import Batch, LTBenchError, Phase, recipe
-from ltbench.engine import forward, objective
 from ltbench.testing import probe_steps
 from ltbench.testing.probes import probe_run
+from ltbench.training.engine import forward, objective
 
 COUNTS = (100, 10, 2)
 

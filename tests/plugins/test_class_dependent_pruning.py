@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, recipe
-from ltbench.engine import train
-from ltbench.testing.compressed import begun, compressed
 from ltbench.testing.task import COUNTS, rows_of
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.training.engine import train
 
 
 def test_rounds_take_half_of_the_epochs():

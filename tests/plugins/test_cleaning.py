@@ -10,7 +10,7 @@ from resampling import clouds, resampled, rows_at, shuffled
 from sklearn.ensemble import RandomForestClassifier
 
 from ltbench import Rows
-from ltbench_plugins.cleaning import (
+from ltbench_plugins.sampling.cleaning import (
     ENN,
     SMOTEENN,
     AllKNN,
@@ -22,7 +22,7 @@ from ltbench_plugins.cleaning import (
     SMOTETomek,
     TomekLinks,
 )
-from ltbench_plugins.smote import SMOTE
+from ltbench_plugins.sampling.smote import SMOTE
 
 CLEANING = [
     TomekLinks(),

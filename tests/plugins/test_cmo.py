@@ -4,9 +4,9 @@ from by_hand import COUNTS
 from scipy.stats import chisquare
 
 from ltbench import Batch, LTBenchError, Rows, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
+from ltbench.training.engine import objective
 
 LABELS = torch.arange(3).repeat_interleave(torch.tensor(COUNTS))
 

@@ -3,9 +3,15 @@ import torch
 from torch import nn
 
 from ltbench import recipe
-from ltbench.testing.compressed import begun, compressed
 from ltbench.testing.task import COUNTS, rows_of
-from ltbench_plugins.cross_distillation import columns, norms, patches, refitted, sparsed
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench_plugins.compression.cross_distillation import (
+    columns,
+    norms,
+    patches,
+    refitted,
+    sparsed,
+)
 
 WEIGHT = torch.tensor([[2.0, 1.0, 0.1], [-1.0, 3.0, 0.2]], dtype=torch.float64)
 

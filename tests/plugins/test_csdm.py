@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, Rows, recipe
-from ltbench.testing.distilled import BUDGET, COUNTS, distilled
 from ltbench.testing.task import rows_of
-from ltbench_plugins import csdm
-from ltbench_plugins.csdm import frequencies, gaps, size
+from ltbench.tracks.distillation.checks import BUDGET, COUNTS, distilled
+from ltbench_plugins.distillation import csdm
+from ltbench_plugins.distillation.csdm import frequencies, gaps, size
 
 REAL = [[0.2, 0.5], [1.0, -0.3], [0.4, 0.4]]
 LABELS = [0, 1, 0]

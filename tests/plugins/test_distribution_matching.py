@@ -5,9 +5,9 @@ import torch
 from msgspec.structs import replace
 
 from ltbench import Recipe, recipe
-from ltbench.testing.distilled import BUDGET, COUNTS, distilled
 from ltbench.testing.task import rows_of
-from ltbench_plugins.distribution_matching import batches, blends, stored
+from ltbench.tracks.distillation.checks import BUDGET, COUNTS, distilled
+from ltbench_plugins.distillation.distribution_matching import batches, blends, stored
 
 
 def test_the_distance_is_between_mean_features_summed_over_classes():

@@ -5,10 +5,10 @@ from by_hand import COUNTS, LABELS, SCORES, assert_loss, tensors
 from torch import nn
 
 from ltbench import recipe
-from ltbench.engine import scored
 from ltbench.testing import probe_loss, probe_steps
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import trained
+from ltbench.training.engine import scored
 
 
 def head(width, num_classes, seed=0):

@@ -3,12 +3,12 @@ import torch
 from torch import nn
 
 from ltbench import LTBenchError, recipe
-from ltbench.context import Rows
+from ltbench.contract.context import Rows
 from ltbench.errors import Unmet
 from ltbench.models import build
-from ltbench.pruning import Graph, l1, largest, macs, pruned, size
-from ltbench.testing.compressed import begun, compressed
 from ltbench.testing.task import COUNTS, rows_of
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.tracks.compression.pruning import Graph, l1, largest, macs, pruned, size
 
 NETWORKS = [
     ("mlp", {"widths": [8, 6, 4], "batch_norm": True}, ["trunk.1", "branch.0"]),

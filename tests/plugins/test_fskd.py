@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from ltbench import recipe
-from ltbench.pruning import pruned
-from ltbench.testing.compressed import begun, compressed
 from ltbench.testing.task import COUNTS, rows_of
-from ltbench_plugins.fskd import channels_last, fitted, merge, products
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.tracks.compression.pruning import pruned
+from ltbench_plugins.compression.fskd import channels_last, fitted, merge, products
 
 
 def test_the_fit_is_the_one_worked_out_by_hand():

@@ -9,7 +9,7 @@ from test_balanced_bags import FEW, FOUR, TREE, TWO, assert_repeatable, clouds, 
 
 from ltbench import LTBenchError
 from ltbench.errors import Unmet
-from ltbench_plugins.imbalanced_boosting import (
+from ltbench_plugins.tables.imbalanced_boosting import (
     AdaCost,
     AdaCostBoosted,
     Boosted,
@@ -94,7 +94,7 @@ def boosted(model, rounds, y, monkeypatch):
         shown.append(weight)
         return waiting.pop(0)
 
-    monkeypatch.setattr("ltbench_plugins.imbalanced_boosting.trained", trained)
+    monkeypatch.setattr("ltbench_plugins.tables.imbalanced_boosting.trained", trained)
     model.fit(np.zeros((len(y), 1)), np.array(y))
     return shown
 
@@ -161,7 +161,7 @@ def test_members_vote_with_their_probabilities(monkeypatch):
 
 def rounds(method, counts, monkeypatch, **fit):
     """The rows, labels and weights that each tree was trained on."""
-    from ltbench_plugins import balanced_bags, imbalanced_boosting
+    from ltbench_plugins.tables import balanced_bags, imbalanced_boosting
 
     seen = []
 

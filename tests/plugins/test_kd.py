@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, recipe
-from ltbench.context import Output
-from ltbench.testing.compressed import compressed
+from ltbench.contract.context import Output
 from ltbench.testing.task import COUNTS, rows_of
+from ltbench.tracks.compression.checks import compressed
 
 STUDENT = [[1.0, 0.0, -1.0], [0.5, 0.5, 2.0]]
 TEACHER = [[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]]

@@ -6,10 +6,10 @@ from msgspec.structs import replace
 from torch import nn
 
 from ltbench import recipe
-from ltbench.testing.distilled import BUDGET, COUNTS, distilled
 from ltbench.testing.task import rows_of
-from ltbench_plugins import lad
-from ltbench_plugins.lad import LAD, travelled
+from ltbench.tracks.distillation.checks import BUDGET, COUNTS, distilled
+from ltbench_plugins.distillation import lad
+from ltbench_plugins.distillation.lad import LAD, travelled
 
 
 def float64(values):

@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from ltbench import Phase, recipe
-from ltbench.engine import predict
 from ltbench.testing import probe_steps
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, rows_of, trained
+from ltbench.training.engine import predict
 
 
 class Fixed(nn.Module):

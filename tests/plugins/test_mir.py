@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, recipe
-from ltbench.context import Output
-from ltbench.engine import train
-from ltbench.testing.compressed import begun, compressed
+from ltbench.contract.context import Output
 from ltbench.testing.task import COUNTS, rows_of
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.training.engine import train
 
 TAUGHT = torch.tensor([[1.0, -2.0], [0.0, 2.0]], dtype=torch.float64)
 RUN = SimpleNamespace(taught=lambda inputs: Output((TAUGHT,), TAUGHT))

@@ -2,9 +2,9 @@ import torch
 from by_hand import COUNTS
 
 from ltbench import Batch, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
+from ltbench.training.engine import objective
 
 
 def mixed(alpha=1.0, seed=0):

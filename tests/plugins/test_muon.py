@@ -7,7 +7,7 @@ from torch import nn
 from ltbench import Phase, recipe
 from ltbench.testing import probe_steps
 from ltbench.testing.probes import probe_run
-from ltbench_plugins.muon import orthogonalised
+from ltbench_plugins.optimizers.muon import orthogonalised
 
 
 class Small(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ltbench import Batch, Phase, recipe
-from ltbench.context import Output
+from ltbench.contract.context import Output
 from ltbench.testing import probe_steps
 from ltbench.testing.probes import probe_run
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ltbench import Recipe, recipe
-from ltbench.testing.distilled import COUNTS, distilled
 from ltbench.testing.task import rows_of
-from ltbench_plugins import csdm
+from ltbench.tracks.distillation.checks import COUNTS, distilled
+from ltbench_plugins.distillation import csdm
 
 
 def test_a_gap_counts_by_its_size(monkeypatch):

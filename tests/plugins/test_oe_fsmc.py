@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, recipe
-from ltbench.context import Batch, Output, Rows
-from ltbench.engine import train
-from ltbench.pruning import Graph, watched
-from ltbench.testing.compressed import begun, compressed
+from ltbench.contract.context import Batch, Output, Rows
 from ltbench.testing.task import COUNTS, rows_of
-from ltbench_plugins.oe_fsmc import class_aware, complement, one_in_five
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.tracks.compression.pruning import Graph, watched
+from ltbench.training.engine import train
+from ltbench_plugins.compression.oe_fsmc import class_aware, complement, one_in_five
 
 BASES = ["bp", "kd", "mir", "fskd", "cd", "practise"]
 

@@ -7,10 +7,10 @@ from by_hand import COUNTS
 from torch import nn
 
 from ltbench import Batch, Rows, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import trained
+from ltbench.training.engine import objective
 
 LABELS = torch.tensor([0, 2, 0, 1])
 KEYS = torch.tensor([0, 1, 0, -1, 2])  # one place is empty

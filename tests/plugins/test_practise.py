@@ -5,10 +5,10 @@ from torch import nn
 from ltbench import recipe
 from ltbench.errors import Unmet
 from ltbench.models import build
-from ltbench.pruning import portions, size
-from ltbench.testing.compressed import begun, compressed
 from ltbench.testing.task import COUNTS, rows_of
-from ltbench_plugins.practise import Adaptor, droppable, gap
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.tracks.compression.pruning import portions, size
+from ltbench_plugins.compression.practise import Adaptor, droppable, gap
 
 
 def run_of(depth, keep=0.5):

@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from test_balanced_bags import run_of
 
 from ltbench.errors import Unmet
-from ltbench_plugins.presto import (
+from ltbench_plugins.tables.presto import (
     PRESTO,
     OrderedBoundaries,
     cumulated,

@@ -7,7 +7,7 @@ from imblearn import under_sampling as samplers
 from resampling import clouds, resampled, rows_at, shuffled
 
 from ltbench import Rows
-from ltbench_plugins.prototypes import ClusterCentroids, NearMiss, VQUndersampling
+from ltbench_plugins.sampling.prototypes import ClusterCentroids, NearMiss, VQUndersampling
 
 NEAR = [NearMiss(), NearMiss(version=2), NearMiss(version=3)]
 METHODS = [*NEAR, ClusterCentroids(), ClusterCentroids(voting="hard"), VQUndersampling()]

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from ltbench import Batch, LTBenchError, Rows, recipe
-from ltbench.context import Output, Phase
-from ltbench.engine import objective
+from ltbench.contract.context import Output, Phase
 from ltbench.testing import probe_loss
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, trained
-from ltbench_plugins.rcal import Memory, calibrated, factors, gaussians, typical
+from ltbench.training.engine import objective
+from ltbench_plugins.stages.rcal import Memory, calibrated, factors, gaussians, typical
 
 
 def test_rows_far_from_their_class_are_left_out():

@@ -3,9 +3,9 @@ import torch
 from by_hand import COUNTS, LABELS, SCORES, cross_entropy, slope
 
 from ltbench import Batch, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
+from ltbench.training.engine import objective
 
 
 def mixed(text="remix", seed=0, counts=COUNTS, labels=(0, 0, 1, 1, 2, 2)):

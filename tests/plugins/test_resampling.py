@@ -5,10 +5,10 @@ from scipy.stats import chisquare
 from torch import nn
 
 from ltbench import LTBenchError, Method, Phase, Recipe, Rows, recipe
-from ltbench.engine import draw
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS as TASK_COUNTS
 from ltbench.testing.task import trained
+from ltbench.training.engine import draw
 
 COUNTS = (50, 10, 2, 1)
 

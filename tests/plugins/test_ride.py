@@ -5,12 +5,12 @@ import torch
 from by_hand import COUNTS, LABELS, cross_entropy, softmax
 
 from ltbench import Batch, LTBenchError, Recipe, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.models.mlp import Network, Options
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS as TASK
 from ltbench.testing.task import trained
+from ltbench.training.engine import objective
 
 EXPERTS = [
     [[2.0, 1.0, 0.5], [0.3, -0.2, 0.4], [-1.0, 0.7, 0.1]],

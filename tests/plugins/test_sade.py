@@ -6,11 +6,11 @@ import torch
 from by_hand import COUNTS, LABELS, PRIOR, cross_entropy, slope, softmax
 
 from ltbench import Batch, Rows, recipe
-from ltbench.context import Output
-from ltbench.engine import objective, predict
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import SHAPE, trained
-from ltbench_plugins.sade import Weighted, likeness, reversed_ranks
+from ltbench.training.engine import objective, predict
+from ltbench_plugins.contrast.sade import Weighted, likeness, reversed_ranks
 
 EXPERTS = [
     [[2.0, 1.0, 0.5], [0.3, -0.2, 0.4], [-1.0, 0.7, 0.1]],

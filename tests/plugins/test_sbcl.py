@@ -5,10 +5,10 @@ from by_hand import COUNTS
 from torch import nn
 
 from ltbench import Batch, Phase, Rows, recipe
-from ltbench.engine import forward, objective
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import trained
-from ltbench_plugins.sbcl import clusters, relative_spread, two_granularities
+from ltbench.training.engine import forward, objective
+from ltbench_plugins.contrast.sbcl import clusters, relative_spread, two_granularities
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
 SUBCLASSES = torch.tensor([0, 0, 1, 2, 3, 4])

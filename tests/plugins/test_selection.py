@@ -5,9 +5,9 @@ import torch
 from msgspec.structs import replace
 
 from ltbench import Rows, recipe
-from ltbench.testing.distilled import BUDGET, COUNTS, distilled
 from ltbench.testing.task import rows_of
-from ltbench_plugins.selection import first
+from ltbench.tracks.distillation.checks import BUDGET, COUNTS, distilled
+from ltbench_plugins.distillation.selection import first
 
 
 class Itself(torch.nn.Module):

@@ -18,7 +18,7 @@ from test_balanced_bags import (
 )
 
 from ltbench import LTBenchError
-from ltbench_plugins.self_paced_ensemble import (
+from ltbench_plugins.tables.self_paced_ensemble import (
     SelfPacedEnsemble,
     bin_of,
     bin_weights,

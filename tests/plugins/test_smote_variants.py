@@ -8,8 +8,8 @@ from resampling import clouds, resampled, rows_at
 from sklearn.svm import SVC
 
 from ltbench import Rows
-from ltbench_plugins.smote import SMOTE
-from ltbench_plugins.smote_variants import SMOTENC, SVMSMOTE, KMeansSMOTE
+from ltbench_plugins.sampling.smote import SMOTE
+from ltbench_plugins.sampling.smote_variants import SMOTENC, SVMSMOTE, KMeansSMOTE
 
 VARIANTS = [SVMSMOTE(), KMeansSMOTE(), SMOTENC()]
 each_variant = pytest.mark.parametrize("method", VARIANTS, ids=lambda method: method.name)

@@ -6,11 +6,11 @@ from by_hand import COUNTS, cross_entropy, slope, tensors
 from torch import nn
 
 from ltbench import Batch, LTBenchError, Phase, Rows, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS as SMALL
 from ltbench.testing.task import rows_of, trained
+from ltbench.training.engine import objective
 
 PRETEXTS = ["rotation", "contrastive"]
 

@@ -4,10 +4,10 @@ from torch import nn
 
 from ltbench import LTBenchError, recipe
 from ltbench.models import build
-from ltbench.pruning import size
-from ltbench.testing.compressed import begun, compressed
 from ltbench.testing.task import COUNTS, rows_of
-from ltbench_plugins.teacher_class import Students, chosen
+from ltbench.tracks.compression.checks import begun, compressed
+from ltbench.tracks.compression.pruning import size
+from ltbench_plugins.compression.teacher_class import Students, chosen
 
 
 class Fixed(nn.Module):

@@ -6,10 +6,10 @@ from by_hand import COUNTS, LABELS, SCORES, assert_loss, cross_entropy, slope, t
 from torch import nn
 
 from ltbench import Batch, LTBenchError, Phase, recipe
-from ltbench.context import Output
-from ltbench.engine import objective
+from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import trained
+from ltbench.training.engine import objective
 
 WEIGHT = [[3.0, 4.0], [0.0, 1.0], [3.0, 0.0]]  # lengths 5, 1, 3
 

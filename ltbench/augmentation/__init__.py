@@ -1,0 +1,1 @@
+"""Rows as a network takes them: plain, or one of many views."""

@@ -1,0 +1,1 @@
+"""Records become tables: ranked, shifted, compared, beside what others published."""

@@ -1,0 +1,128 @@
+"""Test-agnostic evaluation: how predictions fare when the test split has a tail of its own.
+
+Zhang et al., NeurIPS 2022 (arXiv:2107.09249), section 5: eleven test splits cut from a balanced
+one, from the class order of training (forward) over uniform to its reverse (backward).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from ltbench.errors import LTBenchError
+from ltbench.protocols.imbalance import Index, class_counts, long_tailed
+from ltbench.protocols.schema import Protocol
+from ltbench.results import records
+from ltbench.results.reading import records_of
+from ltbench.results.records import Record, Rejected
+from ltbench.scoring.metrics import accuracy
+from ltbench.scoring.statistics import Mean, means_of
+
+if TYPE_CHECKING:
+    import pandas
+
+FACTORS = (50, 25, 10, 5, 2)
+SPLITS = (
+    *(f"forward-{factor}" for factor in FACTORS),
+    "uniform",
+    *(f"backward-{factor}" for factor in reversed(FACTORS)),
+)
+
+
+class AgnosticRow(Struct, frozen=True):
+    """The accuracy of a recipe on each split."""
+
+    recipe: str
+    seeds: int
+    accuracy: dict[str, Mean]
+
+
+class Agnostic(Struct, frozen=True):
+    """The rows of one protocol, best mean over all splits first."""
+
+    protocol: str
+    version: int
+    hash: str
+    rows: list[AgnosticRow]
+
+
+def splits(labels: Index, training_counts: Sequence[int]) -> dict[str, Index]:
+    """The rows of each split; `training_counts` [C] give the classes their order.
+
+    As published: counts by the exponential rule from the fewest test rows that any class has,
+    rows chosen by NumPy's legacy generator with seed 0.
+
+    Raises:
+        LTBenchError: a class has too few test rows.
+    """
+    classes = len(training_counts)
+    most = int(np.bincount(labels, minlength=classes).min())
+    if most < max(FACTORS):
+        raise LTBenchError(
+            f"a class has {most} test rows; the test-agnostic splits need at least {max(FACTORS)}"
+        )
+    rank = np.empty(classes, dtype=np.int64)
+    rank[np.argsort(-np.asarray(training_counts), kind="stable")] = np.arange(classes)
+    chosen = {}
+    for name in SPLITS:
+        direction, _, factor = name.partition("-")
+        counts = np.array(class_counts("exponential", most, float(factor or 1), classes))
+        by_rank = counts[::-1] if direction == "backward" else counts
+        chosen[name] = long_tailed(labels, by_rank[rank].tolist())
+    return chosen
+
+
+def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected]]:
+    """The table of all records whose predictions are there; nothing is trained again.
+
+    Raises:
+        LTBenchError: there are no records, or too few test rows in a class for the splits.
+    """
+    found, rejected = records_of(protocol, results)
+    done = [record for record in found if record.status == "ok"]
+    if not done:
+        raise LTBenchError(f"{results / protocol.name} holds no finished records")
+    if not all(record.arrays for record in done):
+        raise LTBenchError(
+            f"{protocol.name} is of the track {protocol.track}, which keeps no predictions"
+        )
+    recipes = sorted({record.recipe for record in done})
+    seeds = sorted({record.seed for record in done})
+    values = np.full((len(SPLITS), len(recipes), len(seeds)), np.nan)
+    for record in done:
+        place = (slice(None), recipes.index(record.recipe), seeds.index(record.seed))
+        values[place] = _accuracies(results, record)
+    means = [means_of(split) for split in values]
+    rows = [
+        AgnosticRow(
+            recipe=recipe,
+            seeds=int((~np.isnan(values[0, row])).sum()),
+            accuracy={name: means[k][row] for k, name in enumerate(SPLITS)},
+        )
+        for row, recipe in enumerate(recipes)
+    ]
+    order = np.argsort(-np.nanmean(values, axis=(0, 2)), kind="stable")
+    ranked = [rows[row] for row in order]
+    return Agnostic(protocol.name, protocol.version, protocol.hash, ranked), rejected
+
+
+def _accuracies(results: Path, record: Record) -> NDArray[np.float64]:
+    held = records.arrays_of(results, record)
+    labels, predicted = held["labels"].astype(np.int64), held["predicted"]
+    chosen = splits(labels, record.class_counts).values()
+    return np.array([accuracy(labels[rows], predicted[rows]) for rows in chosen])
+
+
+def frame(table: Agnostic) -> "pandas.DataFrame":
+    """A row for each recipe, a column for each split."""
+    import pandas
+
+    return pandas.DataFrame(
+        [
+            {"recipe": row.recipe, **{name: mean.mean for name, mean in row.accuracy.items()}}
+            for row in table.rows
+        ]
+    )

@@ -1,0 +1,29 @@
+"""ltbench check: methods, put through the shared checks."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ltbench.commands.options import JSON, PLUGINS, registry_of
+from ltbench.commands.printing import print_json
+
+
+@click.command("check")
+@click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
+@JSON
+@PLUGINS
+def command(recipes: Sequence[str], as_json: bool, plugins: Sequence[str], strict: bool) -> None:
+    """Put methods through the shared checks; all methods by default."""
+    from ltbench.testing import check_method
+
+    registry = registry_of(plugins, strict)
+    reports = [
+        check_method(registry.recipe(text), registry) for text in recipes or registry.methods()
+    ]
+    if as_json:
+        print_json([report.as_dict() for report in reports])
+    else:
+        for report in reports:
+            click.echo(str(report))
+    sys.exit(0 if all(report.passed for report in reports) else 1)

@@ -1,0 +1,77 @@
+"""ltbench doctor: the machine, the data and the plugins, examined."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltbench.commands.options import JSON, PLUGINS, RESULTS, registry_of
+from ltbench.commands.printing import print_entry, print_json
+from ltbench.errors import LTBenchError
+
+if TYPE_CHECKING:
+    from ltbench.registry.registry import Registry
+
+
+@click.command("doctor")
+@JSON
+@RESULTS
+@PLUGINS
+def command(as_json: bool, results: Path, plugins: Sequence[str], strict: bool) -> None:
+    """Examine the machine, the data folder and the plugins."""
+    found = examined(registry_of(plugins, strict), results)
+    if as_json:
+        print_json(dict(found))
+        return
+    for part, told in found:
+        print_entry({part: told})
+
+
+def examined(registry: "Registry", results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What decides whether, and how fast, cells run here; part by part, as data take a while."""
+    import torch
+
+    from ltbench.datasets import data_folder, folders_with_data
+    from ltbench.training import environment
+
+    machine = environment.machine()
+    yield "machine", machine
+    yield (
+        "threads",
+        {
+            "cores to use": environment.usable_cores(),
+            "torch": torch.get_num_threads(),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+        },
+    )
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    yield "devices", {"cpu": machine["cpu"], "gpus": gpus}
+    yield "disk", {f"free at {place}": _free(place) for place in (results, data_folder())}
+    yield "data", {"folder": str(data_folder()), "there": data_folder().is_dir()}
+    beside = [path.name for path in folders_with_data()]
+    for name in [*beside, *registry.datasets_of_plugins()]:
+        yield f"data {name}", _read(lambda name=name: registry.dataset(name)())
+    registry.load_all()
+    yield (
+        "plugins",
+        {
+            "methods": len(registry.methods()),
+            "left out": [str(left_out) for left_out in registry.left_out],
+        },
+    )
+
+
+def _free(place: Path) -> str:
+    there = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("."))
+    return f"{shutil.disk_usage(there).free / 2**30:.1f} GiB"
+
+
+def _read(load: Any) -> dict[str, Any]:
+    try:
+        found = load()
+    except LTBenchError as error:
+        return {"cannot be read": str(error)}
+    return {"fingerprint": getattr(found, "fingerprint", found)}

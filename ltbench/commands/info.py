@@ -1,0 +1,27 @@
+"""ltbench info: all about one thing."""
+
+from collections.abc import Sequence
+
+import click
+
+from ltbench.commands.options import DATA, JSON, PLUGINS, registry_of
+from ltbench.commands.printing import print_entry, print_json
+
+
+@click.command("info")
+@click.argument("name")
+@DATA
+@JSON
+@PLUGINS
+def command(
+    name: str, data: Sequence[str], as_json: bool, plugins: Sequence[str], strict: bool
+) -> None:
+    """Tell all about one method, track, protocol, data set or observer."""
+    from ltbench.commands import inventory
+
+    entry = inventory.entry(registry_of(plugins, strict, data), name)
+    if as_json:
+        print_json(entry)
+        return
+    entry.pop("summary", None)  # the first line of the description
+    print_entry(entry)

@@ -1,0 +1,128 @@
+"""What is there, as plain objects: methods, tracks, protocols, data sets and plugins."""
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from ltbench import validation
+from ltbench.contract.method import HOOKS, Method, declared, hooks
+from ltbench.contract.observer import summary
+from ltbench.errors import UnknownName
+from ltbench.registry.registry import Registry
+from ltbench.scoring.measures import Measure
+
+
+def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:
+    """All of one kind: methods, tracks, protocols, datasets or observers."""
+    if kind == "methods":
+        return [_method(registry, method) for method in registry.methods().values()]
+    if kind == "protocols":
+        return [_protocol(registry, name) for name in sorted(registry.protocols())]
+    if kind == "tracks":
+        return [_track(registry, name) for name in registry.tracks()]
+    if kind == "observers":
+        return [_observer(registry, name) for name in sorted(registry.observers())]
+    return [{"name": name} for name in sorted(registry.datasets())]
+
+
+def entry(registry: Registry, name: str) -> dict[str, Any]:
+    """All that is known of the method, track, protocol, data set or observer of a name."""
+    if name in registry.datasets():
+        return {"name": name, **registry.dataset(name)().described()}
+    if name in registry.protocols() or name.endswith(".toml"):
+        return _protocol(registry, name)
+    if name in registry.observers():
+        return _observer(registry, name)
+    if name in registry.tracks():
+        return _track(registry, name)
+    methods = registry.methods()
+    if name not in methods:
+        known = [*methods, *registry.tracks(), *registry.protocols(), *registry.datasets()]
+        known += registry.observers()
+        raise UnknownName("name", name, known, where="ltbench list shows all")
+    return _method(registry, methods[name])
+
+
+def _track(registry: Registry, name: str) -> dict[str, Any]:
+    track = registry.track(name)
+    text = inspect.getdoc(track) or ""
+    further = [hook for hook in declared(track.hooks) if hook not in HOOKS]
+    return {
+        "name": name,
+        "kind": "track",
+        "summary": text.partition("\n")[0],
+        "description": text,
+        "supplies": sorted(track.needs),
+        "adds_hooks": further,
+        "always_runs": list(track.floor),
+        "set_against": track.reference,
+        "measures": {m.name: _measure(m) for m in track.measures},
+        "protocols": [
+            one for one in sorted(registry.protocols()) if registry.track_of(one) == name
+        ],
+    }
+
+
+def _measure(measure: Measure) -> str:
+    unit = f", in {measure.unit}" if measure.unit else ""
+    said = measure.explanation.replace("*", "") or measure.called
+    return f"{said} ({measure.better} is better{unit})"
+
+
+def _method(registry: Registry, method: type[Method]) -> dict[str, Any]:
+    plugin = registry.owner(method.name)
+    return {
+        "name": method.name,
+        "kind": "method",
+        "summary": (inspect.getdoc(method) or "").partition("\n")[0],
+        "description": inspect.getdoc(method) or "",
+        "reference": method.reference,
+        "hooks": hooks(method),
+        "roles": method.roles,
+        "needs": sorted(method.needs),
+        "corrects": method.corrects,
+        "parameters": validation.schemas(method),
+        "package": plugin.package,
+        "version": plugin.version,
+        "plugin": str(plugin.file) if plugin.package == "file" else plugin.name,
+    }
+
+
+def _protocol(registry: Registry, name: str) -> dict[str, Any]:
+    protocol = registry.protocol(name)
+    return {
+        "name": protocol.name,
+        "kind": "protocol",
+        "hash": protocol.hash,
+        **msgspec.to_builtins(protocol),
+    }
+
+
+def _observer(registry: Registry, name: str) -> dict[str, Any]:
+    make = registry.observer(name)
+    return {
+        "name": name,
+        "kind": "observer",
+        "summary": summary(make),
+        "description": inspect.getdoc(make) or "",
+    }
+
+
+def plugins(registry: Registry) -> list[dict[str, Any]]:
+    """Every plugin with what it provides and what of it was left out."""
+    registry.load_all()
+    return [
+        {
+            "plugin": plugin.name,
+            "package": plugin.package,
+            "version": plugin.version,
+            "provides": registry.provided_by(plugin),
+            "left_out": [
+                left_out.reason
+                for left_out in registry.left_out
+                if (left_out.plugin, left_out.package) == (plugin.name, plugin.package)
+            ],
+        }
+        for plugin in registry.plugins
+    ]

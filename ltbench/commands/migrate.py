@@ -1,0 +1,36 @@
+"""ltbench migrate: records of an earlier form, carried over to this one."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ltbench.commands.options import PLUGINS, registry_of, tell_rejected
+
+
+@click.command("migrate")
+@click.argument("results", type=click.Path(path_type=Path), default=Path("leaderboards"))
+@click.option(
+    "--was",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where the methods' files stand as they were, such as an earlier checkout; "
+    "may be repeated.",
+)
+@PLUGINS
+def command(results: Path, was: Sequence[Path], plugins: Sequence[str], strict: bool) -> None:
+    """Carry the records in RESULTS over to the form of this version.
+
+    Each old seal is checked, and each record is written anew in its place. A record of a method
+    whose file says what it said stays one of that method's code; another is run again when asked.
+    """
+    from ltbench.running.migrating import migrate
+
+    done = migrate(registry_of(plugins, strict), results, list(was))
+    click.echo(f"{results}: {done.carried} records carried over, {done.known} were", err=True)
+    for (name, reason), count in sorted(done.lost.items()):
+        click.echo(f"{count} records of {name} will be run again: {reason}", err=True)
+    tell_rejected(done.rejected)
+    sys.exit(2 if done.rejected else 0)

@@ -1,0 +1,66 @@
+"""What several commands take, and the registry that it asks for."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltbench.errors import LTBenchError
+
+if TYPE_CHECKING:
+    from ltbench.registry.registry import Registry
+    from ltbench.results.records import Rejected
+
+
+def options(*chosen: Callable[..., Any]) -> Callable[..., Any]:
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(chosen):
+            command = option(command)
+        return command
+
+    return add
+
+
+PLUGINS = options(
+    click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="FILE",
+        help="A Python file with methods of your own; may be repeated.",
+    ),
+    click.option("--strict", is_flag=True, help="A plugin that must be left out is an error."),
+)
+RESULTS = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where records and tables stand.",
+)
+DATA = click.option(
+    "--data",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="An image folder, list files, parquet files or .npz of your own, as a data set.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def registry_of(plugins: Sequence[str], strict: bool, data: Sequence[str] = ()) -> "Registry":
+    from ltbench.registry.registry import Registry
+
+    for pair in data:
+        if not all(pair.partition("=")):
+            raise LTBenchError(f"--data {pair!r}: expected NAME=PATH")
+    registry = Registry(plugins, strict, dict(pair.split("=", 1) for pair in data))
+    if strict:
+        registry.load_all()
+    return registry
+
+
+def tell_rejected(rejected: "Sequence[Rejected]") -> None:
+    for one in rejected:
+        click.echo(str(one), err=True)

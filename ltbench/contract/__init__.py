@@ -1,0 +1,1 @@
+"""What methods, tracks and observers implement, and what they may see."""

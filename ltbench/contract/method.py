@@ -1,0 +1,232 @@
+"""Method: the one contract of every track, whose defaults are plain training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ltbench.contract.context import Batch, Output, Phase, Rows, Run
+from ltbench.contract.optimizers import SGD
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Join = Callable[[list[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the methods of a recipe share a hook.
+
+    With `many` owners it goes through all of them, else at most one may own it. `training` says
+    that it acts in the phases of its method's roles alone. `decides` ends the sentence that refuses
+    a second owner. `join` makes one of what several owners of a track's hook give.
+    """
+
+    many: bool
+    training: bool = False
+    decides: str = ""
+    join: Join | None = None
+
+
+def hook(rule: Rule) -> Callable[[F], F]:
+    """Marks a method of a contract as a hook; what overrides it is not marked."""
+
+    def mark(default: F) -> F:
+        default.rule = rule  # type: ignore[attr-defined]
+        return default
+
+    return mark
+
+
+MANY, MANY_IN_TRAINING = Rule(many=True), Rule(many=True, training=True)
+
+
+def one(decides: str, training: bool = False) -> Rule:
+    """The rule of a hook that at most one method of a recipe may own."""
+    return Rule(many=False, training=training, decides=decides)
+
+
+class Closure(Protocol):
+    """Fresh gradients of the step's loss.
+
+    `factor` [C] multiplies the loss of each class's rows (0 and 1 select classes) and leaves the
+    divisor alone, so that parts add up to the whole. Returns the loss, detached. `present` [C]
+    tells which classes have rows in the batch.
+    """
+
+    @property
+    def present(self) -> Tensor: ...
+
+    def __call__(self, factor: Tensor | None = None) -> Tensor: ...
+
+
+class Method:
+    """Plain training (empirical risk minimisation); a method overrides the hooks of its idea.
+
+    N is the rows of a batch, C the classes, D the width of the features. `roles` are the phases
+    in which the training hooks act, `needs` what the protocol must supply, `corrects` is "prior"
+    for a method that moves decisions towards rare classes by itself. `models` says what its
+    `build` and `finish` act on: networks, or estimators of scikit-learn's kind. `neutral` holds the
+    parameters at which the method is plain training, where it has such. `expected_failures` names
+    checks of `ltbench check` that the method cannot pass, with the reason.
+
+    The constructor stores its parameters under their own names and does nothing else.
+    """
+
+    name: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    roles: ClassVar[tuple[str, ...]] = ("main",)
+    needs: ClassVar[frozenset[str]] = frozenset()
+    corrects: ClassVar[str | None] = None
+    models: ClassVar[frozenset[str]] = frozenset({"network"})
+    neutral: ClassVar[dict[str, Any] | None] = None
+    expected_failures: ClassVar[dict[str, str]] = {}
+
+    # Once, before training.
+
+    @hook(MANY)
+    def resample(self, train: Rows, run: Run) -> Rows:
+        """The training set to use instead of `train`."""
+        return train
+
+    @hook(MANY)
+    def build(self, model: nn.Module, run: Run) -> nn.Module:
+        """The network to train; it keeps a method `features(x)` and a module `head`."""
+        return model
+
+    @hook(MANY)
+    def phases(self, plan: list[Phase], run: Run) -> list[Phase]:
+        """The plan of training phases, edited."""
+        return plan
+
+    # On entering a phase.
+
+    @hook(MANY_IN_TRAINING)
+    def enter(self, train: Rows, run: Run) -> Rows:
+        """The training set of this phase."""
+        return train
+
+    @hook(one("choose the optimizer", training=True))
+    def optimizer(self, model: nn.Module, run: Run) -> torch.optim.Optimizer:
+        """The optimizer; the learning rates of its groups follow the protocol's schedule."""
+        phase = run.phase
+        return SGD(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            lr=phase.lr,
+            momentum=phase.momentum,
+            nesterov=phase.nesterov,
+            weight_decay=phase.weight_decay,
+        )
+
+    # At each epoch.
+
+    @hook(one("decide the draw", training=True))
+    def sampling_weights(self, labels: Tensor, run: Run) -> Tensor | None:
+        """How likely each row [N] is to be drawn; None presents each row once an epoch."""
+        return None
+
+    @hook(MANY_IN_TRAINING)
+    def prepare(self, run: Run) -> None:
+        """Derive constants from `run.counts` and `run.seen`, which are both known by now."""
+
+    # At each step.
+
+    @hook(MANY_IN_TRAINING)
+    def batch(self, batch: Batch, run: Run) -> Batch:
+        """The batch to train on: mixed, with more views, with rows at its side."""
+        return batch
+
+    @hook(MANY_IN_TRAINING)
+    def adjust(self, scores: Tensor, labels: Tensor, run: Run) -> Tensor:
+        """The scores [N, C] that the criterion sees: margins, priors, temperatures."""
+        return scores
+
+    @hook(MANY_IN_TRAINING)
+    def weight(self, labels: Tensor, run: Run) -> Tensor | None:
+        """A factor on the loss of each row [N]; None is one for all.
+
+        The loss is divided by the sum of the factors in the batch, as torch's weighted
+        cross-entropy does.
+        """
+        return None
+
+    @hook(one("decide the criterion", training=True))
+    def criterion(self, scores: Tensor, labels: Tensor, run: Run) -> Tensor:
+        """The loss of each row [N]."""
+        return cross_entropy(scores, labels, reduction="none")
+
+    @hook(MANY_IN_TRAINING)
+    def extra(self, output: Output, batch: Batch, run: Run) -> Tensor | None:
+        """A scalar added to the loss: contrast, distillation, regularisers."""
+        return None
+
+    def beside(self, output: Output, batch: Batch, run: Run) -> list[Tensor | None]:
+        """The scalars that the engine adds to the loss, one after the other; no hook."""
+        return [self.extra(output, batch, run)]
+
+    @hook(one("take the step", training=True))
+    def step(self, closure: Closure, optimizer: torch.optim.Optimizer, run: Run) -> None:
+        """One update of the parameters."""
+        closure()
+        optimizer.step()
+
+    # After training.
+
+    @hook(MANY)
+    def finish(self, model: nn.Module, validation: Rows | None, run: Run) -> nn.Module:
+        """The network, edited or fitted after training.
+
+        `validation` is None where the protocol has no validation rows; a method then keeps its
+        documented default and says so with `run.note`.
+        """
+        return model
+
+    # Predicting.
+
+    @hook(one("combine the heads"))
+    def combine(self, output: Output, run: Run) -> Tensor:
+        """The scores of all heads as one [N, C]."""
+        return output.heads[0] if len(output.heads) == 1 else torch.stack(output.heads).mean(0)
+
+    @hook(MANY)
+    def scores(self, scores: Tensor, run: Run) -> Tensor:
+        """A shift of the scores [N, C] after training."""
+        return scores
+
+    @hook(one("decide the labels"))
+    def decide(self, scores: Tensor, run: Run) -> Tensor:
+        """The predicted labels [N]."""
+        return scores.argmax(dim=-1)
+
+    @hook(one("adapt the network"))
+    def adapt(self, model: nn.Module, inputs: Tensor, run: Run) -> nn.Module:
+        """The network after using unlabelled test inputs; its result is a column of its own."""
+        return model
+
+
+def declared(method: type[Method]) -> dict[str, Rule]:
+    """Every hook that a class of methods knows, in the order of a run, with its rule.
+
+    Those of a track's contract come after those of all methods.
+    """
+    found: dict[str, Rule] = {}
+    for base in reversed(method.__mro__):
+        marked = {name: getattr(one, "rule", None) for name, one in vars(base).items()}
+        found |= {name: rule for name, rule in marked.items() if isinstance(rule, Rule)}
+    return found
+
+
+def hooks(method: type[Method]) -> tuple[str, ...]:
+    """The hooks that a method overrides, in the order of a run."""
+    return tuple(name for name in declared(method) if not hasattr(getattr(method, name), "rule"))
+
+
+HOOKS = declared(Method)
+"""The hooks of every track, in the order of a run, with their rules."""

@@ -1,0 +1,283 @@
+"""Track: what a kind of problem declares; the benchmark asks nothing else of it."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Protocol as Shape
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from ltbench import validation
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import NAME, Recipe
+from ltbench.errors import LTBenchError
+from ltbench.protocols.schema import Protocol
+from ltbench.results.records import Record, Scores, Status, Timing
+from ltbench.scoring.measures import FIRST, SECOND, Measure, stored
+
+if TYPE_CHECKING:
+    import pandas
+
+P = TypeVar("P", bound=Protocol)
+Arrays = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+Check = Callable[[Recipe], None]
+
+
+class Finder(Shape):
+    """What `load` may ask for data: a registry."""
+
+    data: dict[str, str | Path]
+
+    def dataset(self, name: str) -> Callable[..., Any]: ...
+
+
+@dataclass(frozen=True)
+class Board:
+    """What records of one protocol became: a struct that JSON takes, and how else it is written."""
+
+    content: Struct
+    markdown: Callable[[], str]
+    frame: Callable[[], "pandas.DataFrame"]
+
+
+class Table(Struct, frozen=True):
+    """A table of a track's own on its boards, with what its legend says before and after.
+
+    Fields of the protocol can be put into both, as in "{0.networks} networks".
+    """
+
+    name: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell yields.
+
+    `measures` are numbers by the names that the track declares, None where there is none; `recall`
+    and `class_counts` [C] are there where there are classes, `transductive` where a method used
+    unlabelled test inputs. `arrays` are kept beside the record, `details`, a struct, within.
+    `control` says that the cell stands outside of what is ranked.
+    """
+
+    measures: Scores
+    timing: Timing | None = None
+    recall: list[float | None] = field(default_factory=list)
+    class_counts: list[int] = field(default_factory=list)
+    transductive: Scores | None = None
+    arrays: Arrays | None = None
+    notes: list[str] = field(default_factory=list)
+    details: Struct | None = None
+    control: bool = False
+    continued: int = 0
+    status: Status = "ok"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The measures of a board's cells, each [recipes, seeds]; NaN where there is none.
+
+    `elsewhere` gives a measure of the records of another protocol, by recipe and seed.
+    """
+
+    values: Mapping[str, Floats]
+    recipes: Sequence[str]
+    seeds: Sequence[int]
+    elsewhere: Callable[[str, str], Mapping[tuple[str, int], float | None]]
+
+    def among(self, told: Mapping[tuple[str, int], float | None], recipe: str) -> Floats:
+        """The numbers of one recipe [seeds] among those told by recipe and seed."""
+        found = (told.get((recipe, seed)) for seed in self.seeds)
+        return np.array([np.nan if value is None else value for value in found])
+
+    def row(self, name: str, recipe: str) -> Floats:
+        """A measure of one recipe [seeds]; NaN where it is not there."""
+        if recipe not in self.recipes:
+            return np.full(len(self.seeds), np.nan)
+        found: Floats = self.values[name][list(self.recipes).index(recipe)]
+        return found
+
+
+class Track(Generic[P]):
+    """A kind of problem; a subclass declares it, and an instance comes in by `register_tracks`.
+
+    `problem` is the schema of its protocol files, tagged with the track's name. `hooks` is
+    `Method`, or a subclass of it that adds the hooks which this track calls. `needs` are
+    what it supplies to methods that ask. `floor` are the recipes without which no board of it
+    stands, `reference` the one that others are set against. `measures` are what cells yield and
+    what boards derive, and
+    `tables` those of a board beside the two that all have. `doing` names what a cost is the cost
+    of, `unit` what else than plain training is its unit; `loss` is the measure, if one is, of what
+    imbalance costs, of which contrasts tell how much was recovered.
+    """
+
+    name: ClassVar[str] = ""
+    problem: type[P]
+    hooks: ClassVar[type[Method]] = Method
+    needs: ClassVar[frozenset[str]] = frozenset()
+    floor: ClassVar[tuple[str, ...]] = ()
+    reference: ClassVar[str] = "erm"
+    measures: ClassVar[tuple[Measure, ...]] = ()
+    tables: ClassVar[tuple[Table, ...]] = ()
+    doing: ClassVar[str] = "preparation and training"
+    unit: ClassVar[str] = "plain training"
+    loss: ClassVar[str] = ""
+
+    def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
+        """The data of a protocol by table, or the error for which they cannot be had.
+
+        The table is "" where there is one; each has a `fingerprint`.
+
+        Raises:
+            LTBenchError: none can be had.
+        """
+        raise NotImplementedError
+
+    def plan(self, protocol: P, sources: Mapping[str, Any], device: torch.device) -> None:
+        """Makes sure that cells can begin.
+
+        Raises:
+            LTBenchError: the protocol does not fit its data, or the device.
+        """
+
+    def seconds(self, protocol: P, source: Any, device: torch.device) -> float:
+        """About what a plain cell takes here, measured for a moment."""
+        raise NotImplementedError
+
+    def run(
+        self, protocol: P, recipe: Recipe, seed: int, source: Any, device: torch.device
+    ) -> Outcome:
+        """One cell. Nothing of the test split reaches a method.
+
+        Raises:
+            Unmet: the recipe needs what the protocol does not supply, or does nothing here.
+            LTBenchError: the cell fails, with this reason.
+        """
+        raise NotImplementedError
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        """What a recipe must pass that is this track's to check; nothing for any other."""
+        return {}
+
+    def derived(self, protocol: P, grid: Grid) -> Mapping[str, Floats]:
+        """The measures that are not stored, each [recipes, seeds], of those that are."""
+        return {}
+
+    def compare(self, protocol: P, records: Sequence[Record]) -> Board | None:
+        """A board of the track's own, where the generic one does not serve."""
+        return None
+
+    def units(self, record: Record) -> float | None:
+        """How long a cell took in all, in units of plain training."""
+        return None if record.timing is None else record.timing.relative
+
+    def picture(
+        self, protocol: P, record: Record, arrays: Arrays, sources: Mapping[str, Any]
+    ) -> Any:
+        """A picture, of Pillow's kind, of what a cell made; None where there is nothing to see."""
+        return None
+
+    def carried(self, old: Mapping[str, Any], protocol: P | None) -> dict[str, Any] | None:
+        """What a record of the earlier form held as fields of this one; None if it is not ours."""
+        return None
+
+    def shown(self, protocol: P) -> list[str]:
+        """The measures that a protocol asks for, the one that ranks first."""
+        scoring = getattr(protocol, "scoring", None)
+        asked = list(getattr(scoring, "metrics", ()))
+        return asked or [measure.name for measure in self.measures]
+
+    def measure(self, name: str) -> Measure:
+        return next(measure for measure in self.measures if measure.name == name)
+
+    def read(self, owner: str, content: dict[str, Any]) -> P:
+        """The protocol that the content of a file states.
+
+        Raises:
+            LTBenchError: an unknown key, a wrong type, a value out of range, an unknown measure.
+        """
+        protocol = validation.convert(owner, content, self.problem)
+        known = [measure.name for measure in self.measures if measure.stored]
+        for name in self.shown(protocol):
+            if name not in [measure.name for measure in self.measures]:
+                raise LTBenchError(
+                    f"{owner}: unknown metric {name!r}; known: {', '.join(known)} - at scoring"
+                )
+        return protocol
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Refuses an outcome that is not what the track declares.
+
+        Raises:
+            LTBenchError: a measure that is not declared, or no finite number.
+        """
+        for scores in (outcome.measures, outcome.transductive or {}):
+            for name, value in scores.items():
+                if name not in stored(self.measures):
+                    raise LTBenchError(
+                        f"track {self.name} gave a measure {name!r} that it does not declare"
+                    )
+                if value is not None and not math.isfinite(value):
+                    raise LTBenchError(
+                        f"track {self.name} gave {name} the value {value}; None says that there "
+                        "is none"
+                    )
+
+
+REQUIRED = ("load", "seconds", "run")
+TAKEN = ("recipe", "rank", "seeds", "delta", "status", "notes", "cost")
+
+
+def refusal(track: Any) -> str | None:
+    """Why a registered object cannot serve as a track, or None."""
+    if not isinstance(track, Track):
+        return f"{track!r} is not an instance of a subclass of ltbench.Track"
+    kind = type(track).__name__
+    if not NAME.fullmatch(track.name):
+        return f"{kind}.name is {track.name!r}; a name looks like 'multi-label'"
+    problem = getattr(track, "problem", None)
+    if not (inspect.isclass(problem) and issubclass(problem, Protocol)):
+        return f"track {track.name} lacks problem, a subclass of ltbench.Protocol"
+    try:
+        msgspec.json.Decoder(problem)
+    except TypeError as error:
+        return f"the problem of track {track.name} is no schema: {error}"
+    if problem.__struct_config__.tag != track.name:
+        return (
+            f"the problem of track {track.name} is tagged {problem.__struct_config__.tag!r}; "
+            f"say tag={track.name!r}"
+        )
+    for member in REQUIRED:
+        if getattr(type(track), member) is getattr(Track, member):
+            return f"track {track.name} lacks {member}"
+    if not (inspect.isclass(track.hooks) and issubclass(track.hooks, Method)):
+        return f"hooks of track {track.name} is {track.hooks!r}, not a subclass of ltbench.Method"
+    return _refused_measures(track)
+
+
+def _refused_measures(track: "Track[Any]") -> str | None:
+    if not track.measures:
+        return f"track {track.name} declares no measures"
+    names = [measure.name for measure in track.measures]
+    tables = (FIRST, SECOND, *(table.name for table in track.tables))
+    for measure in track.measures:
+        if names.count(measure.name) > 1:
+            return f"track {track.name} declares the measure {measure.name!r} twice"
+        if measure.name in TAKEN:
+            return (
+                f"track {track.name} calls a measure {measure.name!r}, which boards call a column"
+            )
+        if measure.table not in tables:
+            table = f"a table {measure.table!r}, which it lacks"
+            return f"track {track.name} puts the measure {measure.name!r} into {table}"
+    return None

@@ -1,0 +1,188 @@
+"""What protocol files state: the tables that many tracks share, and what a protocol is."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table of a protocol file. A key at its default is left out of the hash, so that a new
+    optional key changes the hash of the protocols that use it only."""
+
+
+class Data(Table, frozen=True):
+    """Where the rows come from: the source, its fingerprint, and the parts cut from it.
+
+    `size` is the side to which images of files are cut. `classes`, by name, are those that are
+    kept, in the order of their labels; without it all are. `test_per_class` rows of each class
+    become the test split of a source that has none. `validation_share` of each class's training
+    rows is put aside before anything else happens. `label_noise` is the share of training labels
+    that are replaced by another class, each equally often; validation rows keep theirs. `mean` and
+    `std`, one a channel, standardise.
+    """
+
+    source: str
+    fingerprint: str
+    size: AtLeastOne | None = None
+    classes: tuple[str, ...] = ()
+    test_per_class: AtLeastOne | None = None
+    validation_share: Share | None = None
+    label_noise: Share = 0.0
+    mean: tuple[float, ...] = ()
+    std: tuple[Positive, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ValueError("mean and std need a number for each channel")
+        if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
+            raise ValueError("classes needs two names or more, each once")
+
+
+class Imbalance(Table, frozen=True):
+    """How many rows of each class are trained on, and which.
+
+    `profile` is filled from the largest class down, or takes the rows of the source as they are;
+    `class_order` says which class is largest: the first label, or one that the cell's seed
+    chooses. `draw` says what shuffles the rows of a class: seed 0 for all cells (the published
+    rule), or the cell's seed. `minority` is the share of classes that are small in a step.
+    """
+
+    profile: Literal["exponential", "step", "linear", "counts", "source"]
+    class_order: Literal["label", "seed"]
+    draw: Literal["fixed", "seed"]
+    n_max: AtLeastOne | None = None
+    factor: Annotated[float, Meta(ge=1)] | None = None
+    counts: list[AtLeastOne] | None = None
+    minority: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+
+    def __post_init__(self) -> None:
+        given = {key for key in ("n_max", "factor", "counts") if getattr(self, key) is not None}
+        needed = {"counts": {"counts"}, "source": set()}.get(self.profile, {"n_max", "factor"})
+        if given != needed:
+            what = " and ".join(sorted(needed)) or "nothing"
+            raise ValueError(f"profile {self.profile!r} needs {what} alone")
+
+    def class_counts(self, available: Sequence[int]) -> list[int]:
+        """The rows of each class, from the largest class to the smallest.
+
+        `available` are those of the source; a source as it is keeps its own order.
+        """
+        if self.profile == "source":
+            return list(available)
+        if self.counts is not None:
+            return self.counts
+        assert self.profile != "counts" and self.n_max is not None and self.factor is not None
+        from ltbench.protocols.imbalance import class_counts
+
+        return class_counts(self.profile, self.n_max, self.factor, len(available), self.minority)
+
+
+class Budget(Table, frozen=True):
+    """The training that every method is given.
+
+    The learning rate rises over the `warmup`, a share of the training, in a line. Then it falls
+    along a cosine, or is `lr` times the next of `factors` from each of `milestones`, also shares,
+    on. `crop-flip` moves an image by up to 4 pixels and may turn it over,
+    `resized-crop` scales up a part of it, `shift` moves it by up to one pixel, and `siamese` is one
+    of the operations of differentiable siamese augmentation, `siamese-upright` one of those that
+    do not mirror.
+    """
+
+    epochs: AtLeastOne
+    batch_size: AtLeastOne
+    lr: Positive
+    momentum: Share
+    nesterov: bool
+    weight_decay: NonNegative
+    warmup: Share
+    decay: Literal["cosine", "steps"]
+    augmentation: Literal[
+        "none", "crop-flip", "resized-crop", "shift", "siamese", "siamese-upright"
+    ]
+    milestones: tuple[Share, ...] = ()
+    factors: tuple[Positive, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.decay == "steps") != bool(self.milestones):
+            raise ValueError(f"decay {self.decay!r} does not go with milestones {self.milestones}")
+        if len(self.milestones) != len(self.factors):
+            raise ValueError("each of milestones needs one of factors")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {list(self.milestones)} must rise")
+
+
+class Scoring(Table, frozen=True):
+    """The metrics, the first of which ranks, and the borders of the shot groups.
+
+    Classes with fewer training rows than the first border are few, with more than the second
+    many. `balanced` names the protocol whose records are the reference of relative accuracy.
+    """
+
+    metrics: Annotated[list[str], Meta(min_length=1)]
+    shot_splits: tuple[AtLeastOne, AtLeastOne]
+    balanced: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.shot_splits[0] > self.shot_splits[1]:
+            raise ValueError(f"shot_splits {list(self.shot_splits)} must not fall")
+
+
+class Compute(Table, frozen=True):
+    """What decides the bits of a cell on one machine, and its speed."""
+
+    threads: AtLeastOne
+    precision: Literal["float32", "bfloat16"] = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+
+
+class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
+    """A fixed problem; two with one hash give the same numbers. Each track has a kind of its own.
+
+    `recipes` are run where none are asked for, `seeds` are how many of each; `contrasts` are pairs
+    of recipes to tell apart.
+    """
+
+    TELLING: ClassVar[tuple[str, ...]] = ("description", "recipes", "contrasts")
+
+    name: Name
+    version: AtLeastOne
+    description: str
+    recipes: Annotated[list[str], Meta(min_length=1)]
+    seeds: AtLeastOne
+    compute: Compute
+    contrasts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def track(self) -> str:
+        return str(self.__struct_config__.tag)
+
+    @property
+    def hash(self) -> str:
+        """A hash of everything that decides a number: all keys but the ones that only tell."""
+        content = msgspec.to_builtins(self)
+        for key in self.TELLING:
+            content.pop(key, None)
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
+
+class Classification(Protocol, frozen=True, kw_only=True):
+    """A network learns to tell classes apart on an imbalanced set; many tracks state that much."""
+
+    data: Data
+    imbalance: Imbalance
+    network: dict[str, Any]
+    budget: Budget
+    scoring: Scoring
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network.get("name"), str):
+            raise ValueError("key name is missing - at network")

@@ -1,0 +1,1 @@
+"""What is installed: found, registered, and what was left out, and why."""

@@ -1,0 +1,481 @@
+"""Registers what plugins bring, loads each by itself, and says which were left out, and why."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltbench.errors import LTBenchError, UnknownName, nearest
+from ltbench.registry.cache import remembered
+from ltbench.registry.discovery import (
+    GROUP,
+    Outline,
+    Plugin,
+    from_file,
+    in_precedence,
+    outlines,
+    stamps,
+)
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from ltbench.contract.method import Method
+    from ltbench.contract.observer import Maker
+    from ltbench.contract.recipes import Recipe
+    from ltbench.contract.track import Track
+    from ltbench.datasets import Loader
+    from ltbench.protocols.schema import Protocol
+
+
+HOOKS = (
+    "register_tracks",
+    "register_methods",
+    "register_datasets",
+    "register_protocols",
+    "register_observers",
+)
+"""In the order in which those of one plugin are called."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A plugin, or one name of it, that is not used, and why."""
+
+    plugin: str
+    package: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} of {self.package} left out: {self.reason}"
+
+
+class Registry:
+    """The plugins that are installed, with those of single files; built-in names always win.
+
+    With `strict` a plugin that would be left out is an error. `data` names data sets by the path
+    of their files; others are found by name in the data folder.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[str | Path] = (),
+        strict: bool = False,
+        data: Mapping[str, str | Path] | None = None,
+    ) -> None:
+        self.strict = strict
+        self.data = dict(data or {})
+        self.left_out: list[LeftOut] = []
+        self.plugins = in_precedence([from_file(Path(file)) for file in files])
+        self._loaded: set[Plugin] = set()
+        self._owners: dict[str, Plugin] = {}
+        self._methods: dict[str, type[Method]] = {}
+        self._protocols: dict[str, tuple[Plugin, Path]] = {}
+        self._datasets: dict[str, tuple[Plugin, Loader]] = {}
+        self._observers: dict[str, tuple[Plugin, Maker]] = {}
+        self._tracks: dict[str, tuple[Plugin, Track[Any]]] = {}
+        self._waiting: list[tuple[Plugin, Any]] = []  # whose tracks nobody has asked for yet
+        for plugin in self.plugins:
+            if plugin.package == "file":
+                self._load(plugin)
+                if self.left_out:
+                    raise LTBenchError(f"plugin file {plugin.file}: {self.left_out[0].reason}")
+
+    def outlines(self) -> Iterator[tuple[Outline, Plugin]]:
+        """Every method as its source tells, in order of name, without importing anything."""
+        every = [(one, plugin) for plugin in self.plugins for one in self._outlines[plugin]]
+        first: dict[str, tuple[Outline, Plugin]] = {}
+        for outline, plugin in every:
+            first.setdefault(outline.name, (outline, plugin))
+        yield from (first[name] for name in sorted(first))
+
+    @cached_property
+    def _outlines(self) -> dict[Plugin, list[Outline]]:
+        sources = [plugin.source for plugin in self.plugins]
+        read = remembered(
+            "outlines", sources, lambda: list(map(outlines, sources)), list[list[Outline]]
+        )
+        return dict(zip(self.plugins, read, strict=True))
+
+    def summaries(self) -> list[tuple[str, int, str]]:
+        """The name, the version and the description of each protocol, in order of name."""
+        files = dict(sorted(self.protocols().items()))
+        texts = [text for name, file in files.items() for text in (name, file.read_text("utf-8"))]
+        return remembered(
+            "protocols", texts, lambda: self._summaries(files), list[tuple[str, int, str]]
+        )
+
+    def _summaries(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
+        protocols = map(self.protocol, names)
+        return [(one.name, one.version, one.description) for one in protocols]
+
+    def method(self, name: str) -> "type[Method]":
+        """The method of a name; loads no more plugins than it takes to find it.
+
+        Raises:
+            LTBenchError: no plugin registers that name; tells if one was left out.
+        """
+        for plugin in self.plugins:
+            if name not in self._methods and any(o.name == name for o in self._outlines[plugin]):
+                self._load(plugin)
+        if name not in self._methods:
+            self.load_all()
+        if name not in self._methods:
+            lines = [str(UnknownName("method", name, self._methods))]
+            lines += [str(left_out) for left_out in self.left_out if left_out.plugin == name]
+            if len(lines) == 1 and self.left_out:
+                lines.append(f"plugins left out: {len(self.left_out)}; ltbench plugins tells why")
+            raise LTBenchError("\n".join(lines))
+        return self._methods[name]
+
+    def owner(self, name: str) -> Plugin:
+        """The plugin that registered a method."""
+        return self._owners[name]
+
+    def provided_by(self, plugin: Plugin) -> list[str]:
+        """The names of methods and all else that a loaded plugin registered."""
+        others = self._protocols | self._datasets | self._observers | self._tracks
+        owned = self._owners | {name: owner for name, (owner, _) in others.items()}
+        return sorted(name for name, owner in owned.items() if owner == plugin)
+
+    def track(self, name: str) -> "Track[Any]":
+        """The track of a name.
+
+        Raises:
+            LTBenchError: no plugin registers it; tells if one was left out.
+        """
+        found = self.tracks()
+        if name not in found:
+            lines = [str(UnknownName("track", name, found))]
+            lines += [str(one) for one in self.left_out if name in one.reason.split()]
+            raise LTBenchError("\n".join(lines))
+        return found[name]
+
+    def tracks(self) -> "dict[str, Track[Any]]":
+        """Every track by name."""
+        self._load_those_with("register_tracks")
+        while self._waiting:
+            plugin, register = self._waiting.pop(0)
+            self._guarded(plugin, register)
+        return {name: track for name, (_, track) in sorted(self._tracks.items())}
+
+    def track_summaries(self) -> list[tuple[str, str]]:
+        """The name of each track and what it says of itself in a line, in order of name."""
+        plugins = [p for p in self._those_with("register_tracks") if p.file is not None]
+        beside = (
+            file for p in plugins if p.file for file in sorted(p.file.parent.glob("track.py"))
+        )
+        texts = [*stamps(), *(p.source for p in plugins), *(f.read_text("utf-8") for f in beside)]
+        if self.strict:
+            return self._track_summaries()
+        return remembered("tracks", texts, self._track_summaries, list[tuple[str, str]])
+
+    def _track_summaries(self) -> list[tuple[str, str]]:
+        from inspect import getdoc
+
+        tracks = self.tracks().items()
+        return [(name, (getdoc(track) or "").partition("\n")[0]) for name, track in tracks]
+
+    def methods(self) -> "dict[str, type[Method]]":
+        self.load_all()
+        return dict(sorted(self._methods.items()))
+
+    def recipe(self, text: str) -> "Recipe":
+        """The composed method that a text such as "ldam+drw+sam(rho=0.8)" spells."""
+        from ltbench.contract.recipes import recipe
+
+        return recipe(text, self.method)
+
+    def protocol(self, name: str | Path) -> "Protocol":
+        """The protocol of a name, or of a TOML file's path.
+
+        Raises:
+            LTBenchError: an unknown name, or a file that states no protocol.
+        """
+        if str(name).endswith(".toml"):
+            return self._read(Path(name))
+        found = self.protocols()
+        if name not in found:
+            raise UnknownName("protocol", str(name), found)
+        return self._read(found[str(name)])
+
+    def _read(self, file: Path) -> "Protocol":
+        """The protocol that a file states.
+
+        Raises:
+            LTBenchError: it states none, or one of a track that is not there.
+        """
+        from ltbench.protocols.loader import content
+
+        stated, owner = content(file, self.protocols), f"protocol {file}"
+        name = stated.get("track")
+        if not isinstance(name, str):
+            told = "key track is missing" if name is None else f"track is {name!r}, not a text"
+            raise LTBenchError(f"{owner}: {told}")
+        try:
+            track = self.track(name)
+        except LTBenchError as error:
+            raise LTBenchError(f"{owner}: {error}") from None
+        protocol: Protocol = track.read(owner, stated)
+        return protocol
+
+    def protocols(self) -> dict[str, Path]:
+        """The file of each protocol by name."""
+        self._load_those_with("register_protocols")
+        return {name: path for name, (_, path) in self._protocols.items()}
+
+    def track_of(self, name: str) -> str:
+        """The name of the track that a protocol's file states."""
+        from ltbench.protocols.loader import content
+
+        return str(content(self.protocols()[name], self.protocols).get("track"))
+
+    def ships(self, name: str) -> bool:
+        """Whether a protocol of this name comes with ltbench."""
+        return name in self.protocols() and self._protocols[name][0].built_in
+
+    def dataset(self, name: str) -> "Loader":
+        """The loader of a data set."""
+        from ltbench.datasets import data_folder
+
+        found = self.datasets()
+        if name not in found:
+            where = f"nor is it in {data_folder()}; set LTBENCH_DATA to a folder that holds it"
+            raise UnknownName("data set", name, found, where)
+        return found[name]
+
+    def datasets(self) -> "dict[str, Loader]":
+        """The loader of each data set by name."""
+        from ltbench.datasets import built_in, folders_with_data, of_files
+
+        self._load_those_with("register_datasets")
+        known = {name: load for name, (_, load) in self._datasets.items()} | built_in()
+        for name in self.data.keys() & known.keys():
+            raise LTBenchError(f"data {name}={self.data[name]} takes the name of a known data set")
+        found = {path.name: path for path in folders_with_data()}
+        given = {name: Path(path) for name, path in self.data.items()}
+        return {name: of_files(path) for name, path in (found | given).items()} | known
+
+    def datasets_of_plugins(self) -> list[str]:
+        """The names of the data sets that plugins, and tracks among them, bring."""
+        self._load_those_with("register_datasets")
+        return sorted(self._datasets)
+
+    def observer(self, name: str) -> "Maker":
+        """What makes an observer from its argument."""
+        found = self.observers()
+        if name not in found:
+            raise UnknownName("observer", name, found)
+        return found[name]
+
+    def observers(self) -> "dict[str, Maker]":
+        """What makes each observer, by name."""
+        self._load_those_with("register_observers")
+        return {name: make for name, (_, make) in self._observers.items()}
+
+    def observer_summaries(self) -> list[tuple[str, str]]:
+        """The name of each observer and what it says of itself in a line, in order of name."""
+        sources = [plugin.source for plugin in self._those_with("register_observers")]
+        if self.strict:  # what must be left out is an error each time
+            return self._observer_summaries()
+        texts = [*stamps(), *sources]
+        return remembered("observers", texts, self._observer_summaries, list[tuple[str, str]])
+
+    def _observer_summaries(self) -> list[tuple[str, str]]:
+        from ltbench.contract.observer import summary
+
+        return [(name, summary(make)) for name, make in sorted(self.observers().items())]
+
+    def load_all(self) -> None:
+        for plugin in self.plugins:
+            self._load(plugin)
+        if self.strict:
+            self.tracks()
+
+    def _load_those_with(self, hook: str) -> None:
+        for plugin in self._those_with(hook):
+            self._load(plugin)
+
+    def _load_shipped_with(self, hook: str) -> None:
+        for plugin in self._those_with(hook):
+            if plugin.built_in:
+                self._load(plugin)
+
+    def _those_with(self, hook: str) -> list[Plugin]:
+        return [plugin for plugin in self.plugins if hook in plugin.source or plugin.file is None]
+
+    def _load(self, plugin: Plugin) -> None:
+        if plugin in self._loaded:
+            return
+        self._loaded.add(plugin)
+        self._guarded(plugin, lambda: self._register(plugin, plugin.load()))
+
+    def _guarded(self, plugin: Plugin, registers: Callable[[], None]) -> None:
+        """Has a plugin register what it brings; what it raises leaves it out."""
+        before = len(self.left_out)
+        try:
+            registers()
+        # A stranger's module may raise anything at all; that must cost its own rows only.
+        except (Exception, SystemExit) as error:
+            self._leave_out(plugin, _told(error, plugin))
+        if self.strict and len(self.left_out) > before:
+            raise LTBenchError(str(self.left_out[before]))
+
+    def _register(self, plugin: Plugin, module: Any) -> None:
+        """Calls a plugin's hooks; those for tracks, which load much, when one is asked for."""
+        if not plugin.built_in:  # what is shipped comes first, whoever asks first
+            for hook in HOOKS:
+                if hook != "register_methods" and hasattr(module, hook):
+                    self._load_shipped_with(hook)
+        manager = self._manager
+        manager.register(module, name=f"{plugin.package}:{plugin.name}")
+        callers = manager.get_hookcallers(module) or []
+        for caller in callers:
+            if not caller.has_spec():
+                near = nearest(caller.name, HOOKS)
+                raise LTBenchError(
+                    f"hook {caller.name!r} is unknown" + (f"; did you mean {near}?" if near else "")
+                )
+        if not callers:
+            raise LTBenchError("it has no function marked @hookimpl")
+        others = manager.get_plugins() - {module}
+        take: dict[str, Callable[..., None]] = {
+            "register_tracks": lambda track: self._take_track(plugin, track),
+            "register_methods": lambda method: self._take_method(plugin, method),
+            "register_datasets": lambda name, load: self._take_dataset(plugin, name, load),
+            "register_protocols": lambda path: self._take_protocol(plugin, path),
+            "register_observers": lambda name, make: self._take_observer(plugin, name, make),
+        }
+        for name in sorted((caller.name for caller in callers), key=HOOKS.index):
+            caller = manager.subset_hook_caller(name, others)
+            register = partial(caller, register=take[name])
+            if name == "register_tracks":
+                self._waiting.append((plugin, register))
+            else:
+                register()
+
+    @cached_property
+    def _manager(self) -> "pluggy.PluginManager":
+        import pluggy
+
+        from ltbench.contract import hookspecs
+
+        manager = pluggy.PluginManager(GROUP)
+        manager.add_hookspecs(hookspecs)
+        return manager
+
+    def _take_method(self, plugin: Plugin, method: "type[Method]") -> None:
+        reason = _refusal(method)
+        if reason is not None:
+            self._leave_out(plugin, reason)
+        elif self._is_free(plugin, method.name, self._methods, self._built_in_methods):
+            self._methods[method.name] = method
+            self._owners[method.name] = plugin
+
+    def _take_track(self, plugin: Plugin, track: "Track[Any]") -> None:
+        from ltbench.contract.track import refusal
+
+        reason = refusal(track)
+        if reason is not None:
+            self._leave_out(plugin, reason)
+        elif self._is_free(plugin, track.name, self._tracks, self._shipped(self._tracks), "track"):
+            self._tracks[track.name] = (plugin, track)
+
+    def _take_protocol(self, plugin: Plugin, path: str | Path) -> None:
+        # a shipped file is called as its protocol is, and read when it is asked for
+        name = Path(path).stem if plugin.built_in else self._read(Path(path)).name
+        if self._is_free(plugin, name, self._protocols, self._shipped(self._protocols)):
+            self._protocols[name] = (plugin, Path(path))
+
+    @staticmethod
+    def _shipped(found: Mapping[str, tuple[Plugin, Any]]) -> set[str]:
+        return {name for name, (owner, _) in found.items() if owner.built_in}
+
+    def _take_dataset(self, plugin: Plugin, name: str, load: "Loader") -> None:
+        from ltbench.datasets import built_in
+
+        if self._is_free(plugin, name, self._datasets, built_in()):
+            self._datasets[name] = (plugin, load)
+
+    def _take_observer(self, plugin: Plugin, name: str, make: "Maker") -> None:
+        if self._is_free(plugin, name, self._observers, self._shipped(self._observers)):
+            self._observers[name] = (plugin, make)
+
+    @cached_property
+    def _built_in_methods(self) -> set[str]:
+        return {
+            o.name for plugin in self.plugins if plugin.built_in for o in self._outlines[plugin]
+        }
+
+    def _is_free(
+        self,
+        plugin: Plugin,
+        name: str,
+        taken: Iterable[str],
+        built_in: Iterable[str],
+        kind: str = "name",
+    ) -> bool:
+        if name in built_in and not plugin.built_in:
+            self._leave_out(plugin, f"the {kind} {name!r} is built in")
+        elif name in taken:
+            self._leave_out(plugin, f"the {kind} {name!r} is taken")
+        else:
+            return True
+        return False
+
+    def _leave_out(self, plugin: Plugin, reason: str) -> None:
+        self.left_out.append(LeftOut(plugin.name, plugin.package, reason))
+
+
+@cache
+def installed() -> Registry:
+    """The registry of what is installed; made once a process."""
+    return Registry()
+
+
+def registry_of(
+    plugins: Iterable[str | Path] = (), data: Mapping[str, str | Path] | None = None
+) -> Registry:
+    """The registry with the methods of single files and with named data, if there are any."""
+    files = list(plugins)
+    return Registry(files, data=data) if files or data else installed()
+
+
+def _told(error: BaseException, plugin: Plugin) -> str:
+    """An error of a plugin in one line, with the line of its source where it came from."""
+    if isinstance(error, LTBenchError):
+        return str(error)
+    import traceback
+
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(plugin.file)
+    ]
+    where = f" (line {frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _refusal(method: Any) -> str | None:
+    """Why a registered object cannot serve as a method, or None."""
+    from ltbench import validation
+    from ltbench.contract.method import HOOKS, Method, hooks
+    from ltbench.contract.recipes import NAME
+
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        return f"{method!r} is not a subclass of ltbench.Method"
+    if not isinstance(method.name, str) or not NAME.fullmatch(method.name):
+        return f"{method.__name__}.name is {method.name!r}; a name looks like 'logit-adjustment'"
+    try:
+        instance = method()
+    except TypeError as error:
+        return f"{method.__name__}() cannot be made without arguments: {error}"
+    for name in validation.types(method):
+        if not hasattr(instance, name):
+            return f"{method.__name__} does not store its parameter as self.{name}"
+    own = [name for name, value in vars(method).items() if callable(value) and name[0] != "_"]
+    if own and not hooks(method):
+        near = nearest(own[0], HOOKS)
+        offer = f"; did you mean {near} by {own[0]!r}?" if near else ""
+        return f"{method.__name__} overrides no hook{offer}"
+    return None

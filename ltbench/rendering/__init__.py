@@ -1,0 +1,1 @@
+"""How tables and numbers are written."""

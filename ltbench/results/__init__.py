@@ -1,0 +1,1 @@
+"""Records: what cells yielded, as files and side by side as arrays."""

@@ -1,0 +1,77 @@
+"""The records of one protocol: those that count, and those that are never put together."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ltbench.errors import LTBenchError
+from ltbench.results import records
+from ltbench.results.record_arrays import Columns, columns
+from ltbench.results.records import Record, Rejected
+
+
+class Problem(Protocol):
+    """What tells the records of one protocol from others."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def hash(self) -> str: ...
+
+
+def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Rejected]]:
+    """The records of a protocol that count, and the files beside them that do not.
+
+    Raises:
+        LTBenchError: some were made under another version, or from other data.
+    """
+    every = list(records.read_all(results, problem.name))
+    found = [record for record in every if isinstance(record, Record)]
+    refuse_mixture(problem, results, columns(found))
+    return found, [record for record in every if isinstance(record, Rejected)]
+
+
+def refuse_none(problem: Problem, results: Path, count: int) -> None:
+    """Refuses a folder without records.
+
+    Raises:
+        LTBenchError: there are none.
+    """
+    if not count:
+        where = results / problem.name
+        raise LTBenchError(f"{where} holds no records; ltbench run {problem.name} makes them")
+
+
+def refuse_mixture(problem: Problem, results: Path, told: Columns) -> None:
+    """Refuses records that must not be put together.
+
+    Raises:
+        LTBenchError: some were made under another version, or from other data.
+    """
+    where = results / problem.name
+    others: Counter[tuple[int, str]] = Counter()
+    data: dict[str, set[str]] = {}
+    counts = np.bincount(told.kind, minlength=len(told.kinds)).tolist()
+    for kind, count in zip(told.kinds, counts, strict=True):
+        if kind.hash != problem.hash and count:
+            others[kind.version, kind.hash] += count
+        if kind.fingerprint and count:  # there is none where the data could not be had
+            data.setdefault(kind.table, set()).add(kind.fingerprint)
+    for (version, other), count in others.items():
+        raise LTBenchError(
+            f"{where} holds {count} records of {problem.name} version {version} "
+            f"({other}); it is now version {problem.version} ({problem.hash}), and numbers of "
+            "two protocols are never put together: move the old records away"
+        )
+    for table, known in data.items():
+        if len(known) > 1:
+            what = " ".join(filter(None, ("different data", table)))
+            raise LTBenchError(
+                f"{where} holds records of {what} "
+                f"({' and '.join(sorted(known))}), whose numbers are never put together: "
+                "move those of one away"
+            )

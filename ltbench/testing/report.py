@@ -1,0 +1,91 @@
+"""What checks find, and how they say it."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ltbench.contract.recipes import Recipe
+from ltbench.training import environment
+
+Status = Literal["passed", "failed", "expected", "not applicable"]
+
+
+class NotApplicable(Exception):
+    """There is nothing to check, and why."""
+
+
+class Failure(Exception):
+    """A check that failed: what was expected, what was seen, and the mend."""
+
+
+def expect(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise Failure(otherwise)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found; `text` says what was expected, what was seen, and the mend."""
+
+    check: str
+    status: Status
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings of every check on one recipe."""
+
+    recipe: str
+    findings: list[Finding]
+
+    @property
+    def passed(self) -> bool:
+        return all(finding.status != "failed" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"passed": self.passed, **asdict(self)}
+
+    def __str__(self) -> str:
+        count = sum(finding.status == "passed" for finding in self.findings)
+        lines = [f"{self.recipe}: {'ok' if self.passed else 'FAILED'}, {count} checks passed"]
+        for finding in self.findings:
+            if finding.status not in ("passed", "not applicable"):
+                lines.append(f"  {finding.check}: {finding.status}: {finding.text}")
+        return "\n".join(lines)
+
+
+def report(method: Recipe, checks: Mapping[str, Callable[[Recipe], None]]) -> Report:
+    """The findings of some checks, against what the methods say that they cannot pass."""
+    expected = {c: why for part in method.methods for c, why in part.expected_failures.items()}
+    findings = []
+    for name, check in checks.items():
+        finding = _finding(name, check, method)
+        if name in expected:
+            finding = (
+                Finding(name, "expected", expected[name])
+                if finding.status == "failed"
+                else Finding(name, "failed", "it passes after all; take it off expected_failures")
+            )
+        findings.append(finding)
+    return Report(method.text, findings)
+
+
+def _finding(name: str, check: Callable[[Recipe], None], method: Recipe) -> Finding:
+    try:
+        with environment.own(threads=1, seed=0):
+            check(copy.deepcopy(method))
+    except NotApplicable as reason:
+        return Finding(name, "not applicable", str(reason))
+    except Failure as failure:
+        return Finding(name, "failed", str(failure))
+    # A method under check may raise anything at all, and that is a finding.
+    except (Exception, SystemExit) as error:
+        return Finding(name, "failed", f"it raised {type(error).__name__}: {error}")
+    return Finding(name, "passed")
+
+
+def named(found: Sequence[Callable[[Recipe], None]]) -> dict[str, Callable[[Recipe], None]]:
+    """Checks by what they hold, which their names say."""
+    return {one.__name__.replace("_", " "): one for one in found}

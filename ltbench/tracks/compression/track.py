@@ -1,0 +1,486 @@
+"""Compression: a trained network made smaller with a few imbalanced rows, scored on the test split.
+
+The track trains the teacher. A method's `build` prunes a copy of it for good, and what else the
+recipe does in training recovers it, on a few long-tailed rows and once more on their balanced twin,
+which has as many. The last epoch of each is scored.
+"""
+
+import copy
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Struct, structs
+from torch import Tensor, nn
+
+from ltbench.contract.context import Run
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Table, Track
+from ltbench.datasets import Dataset, cache_folder
+from ltbench.errors import LTBenchError, Unmet
+from ltbench.protocols.imbalance import long_tailed
+from ltbench.results.records import Record, Scores
+from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
+from ltbench.tracks import classification
+from ltbench.tracks.classification import (
+    REFERENCE_SHARE,
+    WARM_UP_STEPS,
+    Parts,
+    begin,
+    recalls_of,
+    refuse_adapting,
+    refuse_foreign,
+    refuse_needs,
+    score,
+    split,
+    time_plain,
+    timed,
+)
+from ltbench.tracks.compression import pools
+from ltbench.tracks.compression.contract import CompressionGrants, Compressor, Recovering
+from ltbench.tracks.compression.problem import Compression, by_rank
+from ltbench.tracks.compression.pruning import macs, size
+from ltbench.training import events
+from ltbench.training.engine import predict, train
+from ltbench.training.timing import Clock
+
+SUPPLIES = frozenset({"teacher", "ood"})
+TEACHERS = 2  # kept in a process, so that the recipes of a seed share theirs
+LATENCY_ROWS = 64
+LATENCY_ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Source(Dataset):
+    """The rows, with the pool of other images, or why it cannot be had."""
+
+    pool: Tensor | LTBenchError | None = None
+
+
+class Compressed(Struct, frozen=True):
+    """The network that a cell made, beside its measures: a hash of its teacher's weights, and all
+    metrics of the network that as many rows, but balanced, led to.
+    """
+
+    teacher: str
+    twin: Scores
+
+
+def shown(name: str, label: str, **more: Any) -> Measure:
+    """A measure of the table of networks, of which a row shows the median."""
+    return Measure(name, label, table="network", typical="median", **more)
+
+
+class CompressionTrack(Track[Compression]):
+    """A trained network made smaller with a few imbalanced rows, scored on the test split."""
+
+    name = "compression"
+    problem = Compression
+    hooks = Compressor
+    needs = SUPPLIES
+    floor = ("teacher", "l1", "bp")
+    reference = "bp"  # pruned, then trained plainly
+    doing = "compressing and recovery"
+    unit = "plain training of the whole network on the same rows"
+    loss = "imbalance_loss"
+    measures = (
+        *CLASSIFICATION,
+        Measure(
+            "twin",
+            "balanced twin",
+            "*balanced twin*: the same with as many rows, balanced",
+            table=FIRST,
+        ),
+        Measure(
+            "imbalance_loss",
+            "imbalance loss",
+            "*imbalance loss*: what the balanced twin has more",
+            better="lower",
+            table=FIRST,
+            stored=False,
+        ),
+        shown("parameters", "parameters", better="lower", unit="", form="{:,.0f}"),
+        shown(
+            "macs",
+            "MACs",
+            explanation="*MACs*: multiply-accumulate operations for a row",
+            better="lower",
+            unit="",
+            form="{:,.0f}",
+        ),
+        shown("parameters_left", "of the teacher's", better="lower", form="{:.0f} %"),
+        shown("macs_left", "of the teacher's", better="lower", form="{:.0f} %"),
+        shown(
+            "latency",
+            "latency",
+            explanation="*latency*: time over that of the teacher, measured in turns, of a batch "
+            "of up to 64",
+            better="lower",
+            unit="x",
+        ),
+        shown(
+            "agreement",
+            "agreement",
+            explanation="*agreement*: test rows that are labelled as the teacher does, in percent",
+        ),
+        shown(
+            "twin_seconds",
+            "twin s",
+            explanation="*twin s*: seconds of compressing and recovery on the balanced rows",
+            better="lower",
+            unit="s",
+        ),
+    )
+    tables = (
+        Table(
+            "network",
+            before=("Rows without a rank are controls: they are no smaller than the teacher",),
+        ),
+    )
+
+    def load(self, registry: Finder, protocol: Compression) -> dict[str, Dataset]:
+        return load(registry, protocol)
+
+    def plan(
+        self, protocol: Compression, sources: Mapping[str, Dataset], device: torch.device
+    ) -> None:
+        classification.plan(protocol, sources, device)
+        few(protocol, split(protocol, sources[""], 0), 0)
+
+    def seconds(self, protocol: Compression, source: Dataset, device: torch.device) -> float:
+        return seconds(protocol, source, device)
+
+    def run(
+        self,
+        protocol: Compression,
+        recipe: Recipe,
+        seed: int,
+        source: Dataset,
+        device: torch.device,
+    ) -> Outcome:
+        return run(protocol, recipe, seed, source, device)
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.compression.checks import CHECKS
+
+        return CHECKS if recipe.all_needs & SUPPLIES else {}
+
+    def derived(self, protocol: Compression, grid: Grid) -> Mapping[str, Floats]:
+        """What the balanced twin has more of what ranks."""
+        return {"imbalance_loss": grid.values["twin"] - grid.values[self.shown(protocol)[0]]}
+
+    def units(self, record: Record) -> float | None:
+        if record.timing is None:
+            return None
+        twin = record.measures.get("twin_seconds") or 0.0
+        return record.timing.relative + twin / record.timing.reference_work
+
+    def carried(
+        self, old: Mapping[str, Any], protocol: Compression | None
+    ) -> dict[str, Any] | None:
+        made = old.get("compressed")
+        if made is None:
+            return {"measures": old["metrics"]} if protocol is not None else None
+        ranking = self.shown(protocol)[0] if protocol is not None else "balanced_accuracy"
+        told = {key: made[key] for key in ("parameters", "macs", "latency", "agreement")}
+        return {
+            "measures": old["metrics"]
+            | told
+            | left(
+                *(made[key] for key in ("parameters", "teacher_parameters", "macs", "teacher_macs"))
+            )
+            | {"twin": made["twin"][ranking], "twin_seconds": made["twin_seconds"]},
+            "control": made["control"],
+            "details": {"teacher": made["teacher"], "twin": made["twin"]},
+        }
+
+
+def left(parameters: int, of_teacher: int, operations: int, of_teachers: int) -> Scores:
+    """What is left of the teacher's parameters and operations."""
+    return {
+        "parameters_left": parameters / of_teacher,
+        "macs_left": operations / of_teachers,
+    }
+
+
+def load(registry: Finder, protocol: Compression) -> dict[str, Dataset]:
+    """The protocol's one data set, with its pool of other images.
+
+    A pool that cannot be had costs the cells alone that ask for it.
+
+    Raises:
+        LTBenchError: the data set cannot be had.
+    """
+    (dataset,) = classification.load(registry, protocol).values()
+    try:
+        pool: Tensor | LTBenchError = pools.read(protocol.ood, dataset.train, registry.dataset)
+    except LTBenchError as error:
+        pool = error
+    kept = dataset.train, dataset.classes, dataset.test, dataset.fingerprint
+    return {"": Source(*kept, pool=pool)}
+
+
+def seconds(protocol: Compression, dataset: Dataset, device: torch.device) -> float:
+    """About what training on the few rows takes, twice, with the teacher's share of its training.
+
+    Measured for a moment.
+    """
+    parts = split(protocol, dataset, 0)
+    time_plain(protocol, parts, 0, device, WARM_UP_STEPS)
+    work = 2 * time_plain(protocol, few(protocol, parts, 0)[0], 0, device)
+    if protocol.compressing.teacher == "seed":
+        work += time_plain(of_teacher(protocol), parts, 0, device) / len(protocol.recipes)
+    if device.type == "cpu":
+        work /= protocol.compute.threads  # it is that of all threads
+    return work * (1 + 2 * REFERENCE_SHARE)
+
+
+def run(
+    protocol: Compression, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+) -> Outcome:
+    """Compresses with one seed, on the few rows and on their balanced twin, and scores both.
+
+    Raises:
+        Unmet: the recipe compresses nothing, or needs what the protocol does not supply.
+        Diverged: a loss or scores are not finite.
+        LTBenchError: the protocol does not fit the data, or the pool cannot be had.
+    """
+    refuse_unmet(protocol, recipe)
+    parts = split(protocol, dataset, seed)
+    ood = pool_of(protocol, dataset, parts, device) if "ood" in recipe.all_needs else None
+    tailed, twin = few(protocol, parts, seed)
+    teacher = Teachers(protocol, parts, seed, device)()
+    time_plain(protocol, tailed, seed, device, WARM_UP_STEPS)
+    before = time_plain(protocol, tailed, seed, device)
+    clocks = [Clock(device), Clock(device)]
+    runs: list[tuple[Recovering, Run]] = []
+    for clock, rows in zip(clocks, (tailed, twin), strict=True):
+        run = begin(protocol, rows, seed, device)
+        run.model = copy.deepcopy(teacher).requires_grad_(True)
+        run.granted = CompressionGrants(
+            run=run, teacher=teacher, compressing=protocol.compressing, ood=ood
+        )
+        own, train_rows = Recovering(*copy.deepcopy(recipe.methods)), rows.train.to(device)
+        with events.part(len(runs), 2), clock:
+            train(own, train_rows, run, protocol.budget.batch_size)
+        runs.append((own, run))
+    after = time_plain(protocol, tailed, seed, device)
+
+    test = parts.test().to(device)
+    scored = []
+    for (own, run), rows in zip(runs, (tailed, twin), strict=True):
+        assert run.model is not None
+        found = predict(own, run.model, test.inputs, run)
+        scored.append(score(protocol, rows, test.labels, *found))
+    (told, predictions), (told_twin, of_twin) = scored
+    run, model = runs[0][1], runs[0][1].model
+    assert model is not None
+    taught = predict(Method(), teacher, test.inputs, run)[1].cpu().numpy()
+    inputs = run.plain(tailed.train.inputs[:LATENCY_ROWS].to(device))
+    parameters, operations = (
+        (size(model), size(teacher)),
+        (macs(model, inputs), macs(teacher, inputs)),
+    )
+    made = {
+        "twin": told_twin[protocol.scoring.metrics[0]],
+        "parameters": parameters[0],
+        "macs": operations[0],
+        **left(*parameters, *operations),
+        "latency": round(latency(model, teacher, inputs), 4),
+        "agreement": float((predictions.predicted == taught).mean()),
+        "twin_seconds": round(clocks[1].seconds, 6),
+    }
+    arrays = predictions.arrays(len(tailed.class_counts))
+    arrays["twin_predicted"] = of_twin.predicted.astype(arrays["predicted"].dtype)
+    passes = run.passes / (len(tailed.train) * protocol.budget.epochs)
+    return Outcome(
+        measures={**told, **made},
+        timing=timed(clocks[0], (before + after) / 2, passes),
+        recall=recalls_of(predictions, len(dataset.classes)),
+        class_counts=tailed.class_counts,
+        arrays=arrays,
+        notes=run.notes,
+        details=Compressed(digest(teacher), told_twin),
+        control=parameters[0] >= parameters[1],
+    )
+
+
+def refuse_unmet(protocol: Compression, recipe: Recipe) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: no method compresses or two do, a hook is never called, or a need is not met.
+    """
+    compressing = [method.name for method in recipe.methods if "teacher" in method.needs]
+    if not compressing:
+        raise Unmet(
+            f"{recipe.text} compresses nothing; {protocol.name} trains pruned networks, so name a "
+            f"method that prunes first, as in kd+{recipe.text}"
+        )
+    if len(compressing) > 1:
+        raise Unmet(f"{' and '.join(compressing)} both compress; one of them is enough")
+    refuse_foreign(protocol, recipe)
+    refuse_adapting(protocol, recipe)
+    refuse_needs(protocol, recipe, SUPPLIES)
+
+
+def few(protocol: Compression, parts: Parts, seed: int) -> tuple[Parts, Parts]:
+    """The few long-tailed rows of a seed, and as many balanced ones.
+
+    The seed chooses which class is largest, where the protocol says so, and always the rows; of a
+    class, the smaller set is part of the larger one.
+
+    Raises:
+        LTBenchError: a class has too few rows.
+    """
+    classes, granted = len(parts.class_counts), protocol.compressing
+    order = np.arange(classes)
+    if granted.class_order == "seed":
+        order = np.random.RandomState(seed).permutation(classes)
+    tailed = by_rank(granted.class_counts(classes), order.tolist())
+    labels = parts.train.labels.numpy()
+
+    def drawn(counts: list[int]) -> Parts:
+        index = torch.from_numpy(long_tailed(labels, counts, seed))
+        return replace(parts, train=parts.train[index], validation=None, class_counts=counts)
+
+    return drawn(tailed), drawn([granted.rows] * classes)
+
+
+def pool_of(protocol: Compression, dataset: Dataset, parts: Parts, device: torch.device) -> Tensor:
+    """The pool of other images, none of which is scored on.
+
+    Raises:
+        LTBenchError: it cannot be had, or holds test rows.
+    """
+    pool = getattr(dataset, "pool", None)
+    if isinstance(pool, LTBenchError):
+        raise pool
+    assert pool is not None
+    pools.refuse_overlap(pool, parts.test().inputs, protocol.ood)
+    on_device: Tensor = pool.to(device)
+    return on_device
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """The teacher of a cell, trained plainly; its last epoch counts.
+
+    It depends on what the key is made of alone, so cells share it: in the process, and on disk,
+    where its name tells the hash of its weights.
+    """
+
+    protocol: Compression
+    parts: Parts
+    seed: int
+    device: torch.device
+
+    def __call__(self) -> nn.Module:
+        key = self.key()
+        if key not in _teachers:
+            while len(_teachers) >= TEACHERS:
+                del _teachers[next(iter(_teachers))]
+            _teachers[key] = self._read(key) or self._train(key)
+        return copy.deepcopy(_teachers[key])
+
+    @property
+    def own_seed(self) -> int:
+        return self.seed if self.protocol.compressing.teacher == "seed" else 0
+
+    def key(self) -> str:
+        """A hash of all that decides the weights: rows, network, training, seed and machine."""
+        plain, train = self.protocol, self.parts.train
+        told = [plain.network, plain.teacher, plain.compute, plain.data.mean, plain.data.std]
+        where = [self.own_seed, self.device.type, str(torch.__version__)]
+        content = hashlib.sha256(msgspec.json.encode([*map(msgspec.to_builtins, told), *where]))
+        for tensor in (train.inputs, train.labels):
+            content.update(tensor.contiguous().numpy().tobytes())
+        return content.hexdigest()[:16]
+
+    def _fresh(self) -> Run:
+        return begin(of_teacher(self.protocol), self.parts, self.own_seed, self.device)
+
+    def _train(self, key: str) -> nn.Module:
+        run = self._fresh()
+        rows, batch_size = self.parts.train.to(self.device), self.protocol.teacher.batch_size
+        with events.heard_by(None):
+            model = train(Method(), rows, run, batch_size).requires_grad_(False)
+        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        _write(cache_folder() / "teachers" / f"{key}-{digest(model)}.pt", state)
+        return model
+
+    def _read(self, key: str) -> nn.Module | None:
+        """The teacher that an earlier process kept.
+
+        Raises:
+            LTBenchError: it is damaged, or not the one that was kept.
+        """
+        for path in sorted((cache_folder() / "teachers").glob(f"{key}-*.pt")):
+            model = self._fresh().model
+            assert model is not None
+            advice = "delete it, and it is trained again"
+            try:
+                model.load_state_dict(torch.load(path, weights_only=True))
+            # a damaged file can make the reader raise anything
+            except Exception as error:
+                reason = " ".join(str(error).split())[:100]
+                raise LTBenchError(f"teacher {path} cannot be read ({reason}); {advice}") from None
+            model.eval().requires_grad_(False)
+            found, recorded = digest(model), path.stem.partition("-")[2]
+            if found != recorded:
+                raise LTBenchError(
+                    f"teacher {path} has weights of hash {found}, not {recorded}; {advice}"
+                )
+            return model
+        return None
+
+
+_teachers: dict[str, nn.Module] = {}
+
+
+def of_teacher(protocol: Compression) -> Compression:
+    """The protocol with the teacher's training as its budget."""
+    return structs.replace(protocol, budget=protocol.teacher)
+
+
+def digest(model: nn.Module) -> str:
+    """A hash of a network's weights and statistics."""
+    content = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        content.update(f"{name} {value.dtype} {list(value.shape)} ".encode())
+        content.update(value.cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()[:16]
+
+
+def _write(path: Path, state: dict[str, Tensor]) -> None:
+    """Keeps a teacher, whole or not at all; where that cannot be, it is trained again next time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, beside = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(state, file)
+        os.replace(beside, path)
+    except OSError:
+        return
+
+
+@torch.no_grad()
+def latency(model: nn.Module, teacher: nn.Module, inputs: Tensor) -> float:
+    """The time that a network takes for some rows over its teacher's, in turns, by medians."""
+    times: list[list[float]] = [[], []]
+    device = inputs.device
+    for _ in range(LATENCY_ROUNDS):
+        for network, taken in zip((model, teacher), times, strict=True):
+            with Clock(device) as clock:
+                network(inputs)
+            taken.append(clock.seconds)
+    return median(times[0][3:]) / median(times[1][3:])

@@ -1,0 +1,411 @@
+"""Distillation: a few rows a class in place of an imbalanced set, scored by networks trained on it.
+
+A method's `resample` returns at most `ipc` rows of each class, at their native size and with hard
+labels. The track, not the method, trains fresh networks on them, with whatever else the recipe
+does in training, and scores the last epoch of each on the test split.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from msgspec import Struct, structs
+from torch import Tensor, nn
+
+from ltbench.contract.context import Grants, Rows, Run
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Arrays, Check, Finder, Floats, Grid, Outcome, Table, Track
+from ltbench.datasets import Dataset
+from ltbench.errors import LTBenchError, Unmet
+from ltbench.protocols.schema import Imbalance
+from ltbench.results.records import Record
+from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
+from ltbench.tracks import classification
+from ltbench.tracks.classification import (
+    WARM_UP_STEPS,
+    Parts,
+    begin,
+    recalls_of,
+    refuse_adapting,
+    refuse_foreign,
+    refuse_needs,
+    score,
+    split,
+    time_plain,
+    timed,
+)
+from ltbench.tracks.distillation.problem import Distillation, Distilling
+from ltbench.training import events
+from ltbench.training.engine import checked, portions, predict, stream_seed, train
+from ltbench.training.timing import Clock
+
+WHOLE = "full"  # the recipe that keeps the whole set
+SUPPLIES = frozenset({"ipc", "whole"})
+POOLS = 2  # kept in a process, so that the recipes of a seed share theirs
+
+
+Networks = list[tuple[nn.Module, nn.Module]]
+"""Networks as they began and as training left them."""
+
+
+class Rest(Recipe):
+    """What a recipe does once its rows are distilled."""
+
+    def resample(self, train: Rows, run: Run) -> Rows:
+        return train
+
+
+class EvenDraw(Method):
+    """Plain training on draws in which every class comes equally often."""
+
+    def sampling_weights(self, labels: Tensor, run: Run) -> Tensor:
+        return 1 / run.counts[labels]
+
+
+@dataclass
+class Trained:
+    """Networks of a pool, and what training them took."""
+
+    networks: Networks
+    seconds: float
+    work: float
+    passes: int
+
+
+@dataclass
+class Pool:
+    """The networks that a method may use to distil: each as it began, and trained plainly.
+
+    They depend on the training rows and the seed alone, so recipes with one seed share them. One
+    that finds them trained already is charged for them all the same; `owed` is that.
+    """
+
+    protocol: Distillation
+    parts: Parts
+    seed: int
+    device: torch.device
+    content: str
+    owed: Trained = field(default_factory=lambda: Trained([], 0.0, 0.0, 0))
+
+    def __call__(self, balanced: bool = False) -> Networks:
+        key = f"{self.protocol.hash} {self.content} {self.seed} {self.device} {balanced}"
+        if key in _trained:
+            self.owed.seconds += _trained[key].seconds
+            self.owed.work += _trained[key].work
+        else:
+            while len(_trained) >= POOLS:
+                del _trained[next(iter(_trained))]
+            _trained[key] = self._train(EvenDraw() if balanced else Method())
+        self.owed.passes += _trained[key].passes
+        return _trained[key].networks
+
+    def _train(self, method: Method) -> Trained:
+        networks, passes, distilling = [], 0, self.protocol.distilling
+        rows = self.parts.train.to(self.device)
+        with Clock(self.device) as clock:
+            for k in range(distilling.networks):
+                seed = stream_seed(self.seed, f"pool {k}")
+                run = begin(self.protocol, self.parts, seed, self.device)
+                assert run.model is not None
+                start = copy.deepcopy(run.model).eval().requires_grad_(False)
+                run.phase = replace(run.phase, epochs=distilling.epochs)
+                with events.part(k, distilling.networks):
+                    end = train(method, rows, run, self.protocol.budget.batch_size)
+                networks.append((start, end))
+                passes += run.passes
+        return Trained(networks, clock.seconds, clock.work, passes)
+
+
+_trained: dict[str, Trained] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationGrants(Grants):
+    """What the track grants a method that distils, beside what all methods know.
+
+    `ipc` is how many rows of each class may be kept, `distilling` the rest of that budget. `pool`
+    gives the networks, each as it began and as plain training on the real rows left it (with
+    `balanced`, on draws in which classes are alike); none of them is to be changed. `whole` gives,
+    to a method that needs "whole", as many real rows of every class as the largest has.
+    """
+
+    ipc: int
+    distilling: Distilling
+    pool: Callable[..., Networks]
+    whole: Callable[[], Rows] | None = None
+
+
+class Distilled(Struct, frozen=True):
+    """The set that a cell distilled, beside its measures: how many networks were trained on it."""
+
+    networks: int
+
+
+class DistillationTrack(Track[Distillation]):
+    """A few rows a class in place of an imbalanced set, scored by networks trained on them."""
+
+    name = "distillation"
+    problem = Distillation
+    needs = SUPPLIES
+    floor = (WHOLE, "full(balanced=True)", "random")
+    reference = "random"  # what a distilled set must beat
+    doing = "distilling"
+    unit = "plain training on the whole set"
+    measures = (
+        *CLASSIFICATION,
+        Measure(
+            "retention",
+            explanation=f"*retention*: accuracy over that of `{WHOLE}`, the whole set, with the "
+            "same seed",
+            table=FIRST,
+            stored=False,
+        ),
+        Measure("images", unit="", form="{:.0f}", table="stored", typical="median"),
+        Measure(
+            "duplicates",
+            "repeated",
+            "*repeated*: images that are the same as another of their class",
+            better="lower",
+            unit="",
+            form="{:.0f}",
+            table="stored",
+            typical="median",
+        ),
+        Measure("bytes", better="lower", unit="", form="{:.0f}", table="stored", typical="median"),
+        Measure(
+            "evaluation_seconds",
+            "evaluation s",
+            "*evaluation s*: training {0.networks} fresh networks on the images and scoring them",
+            better="lower",
+            unit="s",
+            table="stored",
+            typical="median",
+        ),
+    )
+    tables = (
+        Table(
+            "stored",
+            before=("Rows without a rank are controls: they keep more than the budget allows",),
+            after=("a seed is one distilled set, scored by the mean of its {0.networks} networks",),
+        ),
+    )
+
+    def load(self, registry: Finder, protocol: Distillation) -> dict[str, Dataset]:
+        return classification.load(registry, protocol)
+
+    def plan(
+        self, protocol: Distillation, sources: Mapping[str, Dataset], device: torch.device
+    ) -> None:
+        classification.plan(protocol, sources, device)
+
+    def seconds(self, protocol: Distillation, source: Dataset, device: torch.device) -> float:
+        return classification.seconds(protocol, source, device)
+
+    def run(
+        self,
+        protocol: Distillation,
+        recipe: Recipe,
+        seed: int,
+        source: Dataset,
+        device: torch.device,
+    ) -> Outcome:
+        return run(protocol, recipe, seed, source, device)
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.distillation.checks import CHECKS
+
+        return CHECKS if "ipc" in recipe.all_needs else {}
+
+    def derived(self, protocol: Distillation, grid: Grid) -> Mapping[str, Floats]:
+        """What a set is worth in units of the whole one."""
+        return {"retention": grid.values["accuracy"] / grid.row("accuracy", WHOLE)}
+
+    def units(self, record: Record) -> float | None:
+        if record.timing is None:
+            return None
+        evaluation = record.measures.get("evaluation_seconds") or 0.0
+        return record.timing.relative + evaluation / record.timing.reference_work
+
+    def picture(
+        self,
+        protocol: Distillation,
+        record: Record,
+        arrays: Arrays,
+        sources: Mapping[str, Dataset],
+    ) -> Any:
+        from ltbench.tracks.distillation.sheet import sheet
+
+        if "distilled" not in arrays:
+            return None
+        real = split(protocol, sources[""], record.seed).train
+        labels = torch.from_numpy(arrays["distilled_labels"]).long()
+        made = Rows(torch.from_numpy(arrays["distilled"]), labels)
+        return sheet(real, made, record.class_counts, sources[""].classes)
+
+    def carried(
+        self, old: Mapping[str, Any], protocol: Distillation | None
+    ) -> dict[str, Any] | None:
+        made = old.get("distilled")
+        if made is None:
+            return {"measures": old["metrics"]} if protocol is not None else None
+        told = {key: made[key] for key in ("images", "duplicates", "bytes", "evaluation_seconds")}
+        return {
+            "measures": old["metrics"] | told,
+            "control": made["control"],
+            "details": {"networks": made["networks"]},
+        }
+
+
+def run(
+    protocol: Distillation, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+) -> Outcome:
+    """Distils with one seed, then trains and scores the networks.
+
+    Raises:
+        Unmet: the recipe distils nothing, or needs what the protocol does not supply.
+        Diverged: a loss or scores are not finite.
+        LTBenchError: the protocol does not fit the data, or the rows are not within the budget.
+    """
+    refuse_unmet(protocol, recipe)
+    parts = split(protocol, dataset, seed)
+    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
+    before = time_plain(protocol, parts, seed, device)
+    run = begin(protocol, parts, seed, device)
+    pool = Pool(protocol, parts, seed, device, dataset.fingerprint)
+    control = "whole" in recipe.all_needs
+    run.granted = DistillationGrants(
+        ipc=protocol.distilling.ipc,
+        distilling=protocol.distilling,
+        pool=pool,
+        whole=(lambda: whole(protocol, dataset, seed).to(device)) if control else None,
+    )
+    train_rows = parts.train.to(device)
+    with events.part(0, 2), Clock(device) as clock:
+        rows = recipe.resample(train_rows, run)
+    after = time_plain(protocol, parts, seed, device)
+    rows = kept(rows, train_rows, run, None if control else protocol.distilling.ipc)
+    repeated = duplicates(rows)
+    if repeated:
+        run.note(f"{repeated} of {len(rows)} images repeat another")
+
+    with Clock(device) as evaluation:
+        test = parts.test().to(device)
+        rest, scores, predicted = Rest(*recipe.methods), [], []
+        for k in range(protocol.networks):
+            fresh = begin(protocol, parts, protocol.networks * seed + k, device)
+            fresh.phase = replace(fresh.phase, epochs=epochs_on(protocol, len(rows)))
+            with events.part(protocol.networks + k, 2 * protocol.networks):
+                model = train(copy.deepcopy(rest), rows, fresh, protocol.budget.batch_size)
+            found = predict(rest, model, test.inputs, fresh)
+            scores.append(found[0])
+            predicted.append(found[1])
+            run.notes += [note for note in fresh.notes if note not in run.notes]
+    labels = test.labels.repeat(protocol.networks)
+    scored, predictions = score(protocol, parts, labels, torch.cat(scores), torch.cat(predicted))
+    told = {
+        "images": len(rows),
+        "duplicates": repeated,
+        "bytes": rows.inputs.numel() * rows.inputs.element_size(),
+        "evaluation_seconds": round(evaluation.seconds, 6),
+    }
+    passes = (run.passes + pool.owed.passes) / (len(parts.train) * protocol.budget.epochs)
+    reference_work = (before + after) / 2
+    return Outcome(
+        measures={**scored, **told},
+        timing=timed(clock, reference_work, passes, pool.owed.seconds, pool.owed.work),
+        recall=recalls_of(predictions, len(dataset.classes)),
+        class_counts=parts.class_counts,
+        arrays=predictions.arrays(len(parts.class_counts)) | ({} if control else stored(rows)),
+        notes=run.notes,
+        details=Distilled(protocol.networks),
+        control=control,
+    )
+
+
+def stored(rows: Rows) -> Arrays:
+    """The distilled rows, as they are kept; those of a control are no news."""
+    labels = rows.labels.cpu().numpy()
+    smallest = np.min_scalar_type(int(labels.max()))
+    return {"distilled": rows.inputs.cpu().numpy(), "distilled_labels": labels.astype(smallest)}
+
+
+def refuse_unmet(protocol: Distillation, recipe: Recipe) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: no method distils or two do, a hook is never called, or a need is not met.
+    """
+    distilling = [method.name for method in recipe.methods if "ipc" in method.needs]
+    if not distilling:
+        raise Unmet(
+            f"{recipe.text} distils nothing; {protocol.name} trains on {protocol.distilling.ipc} "
+            "rows a class, so name a method that chooses or learns them first, as in "
+            f"random+{recipe.text}"
+        )
+    if len(distilling) > 1:
+        raise Unmet(f"{' and '.join(distilling)} both distil; one of them is enough")
+    refuse_foreign(protocol, recipe)
+    refuse_adapting(protocol, recipe)
+    refuse_needs(protocol, recipe, SUPPLIES)
+
+
+def kept(rows: Rows, train: Rows, run: Run, ipc: int | None) -> Rows:
+    """Distilled rows, if they can stand for those of `train` and are within the budget.
+
+    Raises:
+        LTBenchError: there are too many of a class, or none, or they are no images or labels.
+    """
+    labels = rows.labels
+    if labels.dtype != torch.int64 or labels.shape != (len(rows.inputs),):
+        raise LTBenchError(
+            f"distilled labels are {labels.dtype} {list(labels.shape)}; they must be hard ones, "
+            f"torch.int64 [{len(rows.inputs)}]"
+        )
+    if not ((labels >= 0) & (labels < run.num_classes)).all():
+        raise LTBenchError(f"a distilled label is not in 0..{run.num_classes - 1}")
+    counts = labels.bincount(minlength=run.num_classes)
+    if ipc is not None and (counts > ipc).any():
+        c = int(counts.argmax())
+        raise LTBenchError(
+            f"{int(counts[c])} rows of class {c} are over the budget of {ipc} a class; "
+            "run.ipc tells a method the budget"
+        )
+    pixels = rows.inputs
+    if not torch.isfinite(pixels).all():
+        raise LTBenchError("distilled images hold pixels that are not finite numbers")
+    low, high = train.inputs.min(), train.inputs.max()
+    if (pixels < low.to(pixels)).any() or (pixels > high.to(pixels)).any():
+        raise LTBenchError(
+            f"distilled images hold pixels from {pixels.min():g} to {pixels.max():g}; "
+            f"real ones are from {low:g} to {high:g}"
+        )
+    return checked(rows, train, run)
+
+
+def duplicates(rows: Rows) -> int:
+    """How many rows repeat another of their class to the bit."""
+    images = rows.inputs.flatten(1).cpu().numpy()
+    distinct = set(zip(rows.labels.tolist(), map(np.ndarray.tobytes, images), strict=True))
+    return len(rows) - len(distinct)
+
+
+def epochs_on(protocol: Distillation, rows: int) -> int:
+    """The epochs of a training on so many rows."""
+    an_epoch = len(portions(rows, protocol.budget.batch_size))
+    return max(protocol.budget.epochs, -(-protocol.steps // an_epoch))
+
+
+def whole(protocol: Distillation, dataset: Dataset, seed: int) -> Rows:
+    """As many training rows of each class as the largest has; no test row is among them.
+
+    Raises:
+        LTBenchError: a class has too few.
+    """
+    most = max(split(protocol, dataset, seed).class_counts)
+    order, draw = protocol.imbalance.class_order, protocol.imbalance.draw
+    balanced = Imbalance("exponential", order, draw, n_max=most, factor=1.0)
+    return split(structs.replace(protocol, imbalance=balanced), dataset, seed).train

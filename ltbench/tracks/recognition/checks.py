@@ -1,0 +1,39 @@
+"""The checks of a method that trains a network to tell classes apart."""
+
+from collections.abc import Mapping
+
+import torch
+
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Check
+from ltbench.datasets import Dataset
+from ltbench.testing.checks import shared
+from ltbench.testing.report import expect
+from ltbench.testing.task import OF_NETWORKS, Spy, counts_for
+from ltbench.tracks.marked import fields, marked
+from ltbench.tracks.recognition.problem import Recognition
+from ltbench.tracks.recognition.track import SUPPLIES, run
+
+NEEDS = SUPPLIES | {"two_classes", "ordered"}
+
+
+def checks(recipe: Recipe) -> Mapping[str, Check]:
+    """The checks of a recipe of networks; none where it needs what recognition does not supply."""
+    of_networks = all("network" in method.models for method in recipe.methods)
+    if not of_networks or recipe.all_needs - NEEDS:
+        return {}
+    return {**shared(OF_NETWORKS), "held out rows stay out": held_out_rows_stay_out}
+
+
+def held_out_rows_stay_out(method: Recipe) -> None:
+    protocol, dataset = marked(min(3, len(counts_for(method))), small)
+    spy = Spy()
+    run(protocol, Recipe(*method.methods, spy), 0, dataset, torch.device("cpu"))
+    expect(
+        spy.called and not spy.seen,
+        f"expected training rows alone, but held-out ones reached {', '.join(sorted(spy.seen))}",
+    )
+
+
+def small(dataset: Dataset) -> Recognition:
+    return Recognition(**fields(dataset))

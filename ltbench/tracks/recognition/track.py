@@ -1,0 +1,158 @@
+"""Recognition: train a network from scratch on an imbalanced set, score it on the test split."""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Track
+from ltbench.datasets import Dataset
+from ltbench.scoring.measures import CLASSIFICATION, Measure
+from ltbench.scoring.metrics import relative_accuracy
+from ltbench.tracks import classification
+from ltbench.tracks.classification import (
+    WARM_UP_STEPS,
+    begin,
+    recalls_of,
+    refuse_foreign,
+    refuse_needs,
+    score,
+    split,
+    time_plain,
+    timed,
+)
+from ltbench.tracks.recognition.problem import Recognition
+from ltbench.training import checkpoints
+from ltbench.training.engine import generator, predict, train
+from ltbench.training.timing import Clock
+
+SUPPLIES = frozenset({"test_inputs"})
+
+
+class RecognitionTrack(Track[Recognition]):
+    """A network is trained from scratch on an imbalanced set."""
+
+    name = "recognition"
+    problem = Recognition
+    needs = SUPPLIES | {"two_classes"}
+    measures = (
+        *CLASSIFICATION,
+        Measure(
+            "relative_accuracy",
+            "relative",
+            "*relative*: accuracy over the better of what plain training and the method itself "
+            "reach on a balanced set of the same size",
+            stored=False,
+        ),
+    )
+
+    def load(self, registry: Finder, protocol: Recognition) -> dict[str, Dataset]:
+        return classification.load(registry, protocol)
+
+    def plan(
+        self, protocol: Recognition, sources: Mapping[str, Dataset], device: torch.device
+    ) -> None:
+        classification.plan(protocol, sources, device)
+
+    def seconds(self, protocol: Recognition, source: Dataset, device: torch.device) -> float:
+        return classification.seconds(protocol, source, device)
+
+    def run(
+        self,
+        protocol: Recognition,
+        recipe: Recipe,
+        seed: int,
+        source: Dataset,
+        device: torch.device,
+    ) -> Outcome:
+        return run(protocol, recipe, seed, source, device)
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.recognition.checks import checks
+
+        return checks(recipe)
+
+    def derived(self, protocol: Recognition, grid: Grid) -> Mapping[str, Floats]:
+        """Relative accuracy, of which the protocol's balanced twin holds the references."""
+        if protocol.scoring.balanced is None:
+            return {}
+        there = grid.elsewhere(protocol.scoring.balanced, "accuracy")
+        own = np.stack([grid.among(there, recipe) for recipe in grid.recipes])
+        plain = grid.among(there, self.reference)
+        return {"relative_accuracy": relative_accuracy(grid.values["accuracy"], plain, own)}
+
+    def carried(
+        self, old: Mapping[str, Any], protocol: Recognition | None
+    ) -> dict[str, Any] | None:
+        special = old.get("parts") or old.get("distilled") or old.get("compressed")
+        return None if special or old.get("table") else {"measures": old["metrics"]}
+
+
+def run(
+    protocol: Recognition, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+) -> Outcome:
+    """Trains `recipe` with one seed and scores its last epoch on the test split.
+
+    Raises:
+        Unmet: the recipe needs what the protocol does not supply.
+        Diverged: the loss or the scores are not finite.
+        LTBenchError: the protocol does not fit the data.
+    """
+    refuse_unmet(protocol, recipe, len(dataset.classes))
+    parts = split(protocol, dataset, seed)
+    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
+    before = time_plain(protocol, parts, seed, device)
+    run = begin(protocol, parts, seed, device)
+    train_rows = parts.train.to(device)
+    validation = parts.validation.to(device) if parts.validation is not None else None
+    kept = checkpoints.current()
+    resume = kept.read(run)
+    with Clock(device, kept.earlier) as clock:
+        model = train(
+            recipe,
+            train_rows,
+            run,
+            protocol.budget.batch_size,
+            validation,
+            checkpoint=partial(kept.write, recipe, run, clock),
+            due=kept.due,
+            resume=resume,
+        )
+    after = time_plain(protocol, parts, seed, device)
+
+    test = parts.test().to(device)
+    scores, predicted = predict(recipe, model, test.inputs, run)
+    scored, predictions = score(protocol, parts, test.labels, scores, predicted)
+    transductive = None
+    if recipe.adapts:
+        # in an order that tells nothing of the labels
+        order = torch.randperm(len(test), generator=generator(run, "test order"), device=device)
+        adapted = recipe.adapt(copy.deepcopy(model), test.inputs[order], run)
+        again = predict(recipe, adapted, test.inputs, run)
+        transductive, _ = score(protocol, parts, test.labels, *again)
+    passes = run.passes / (len(parts.train) * protocol.budget.epochs)
+    return Outcome(
+        measures=scored,
+        timing=timed(clock, (before + after) / 2, passes),
+        transductive=transductive,
+        recall=recalls_of(predictions, len(dataset.classes)),
+        class_counts=parts.class_counts,
+        arrays=predictions.arrays(len(parts.class_counts)),
+        notes=run.notes,
+        continued=kept.times,
+    )
+
+
+def refuse_unmet(protocol: Recognition, recipe: Recipe, num_classes: int) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: a need is not met, or a method acts on another kind of model.
+    """
+    refuse_foreign(protocol, recipe)
+    supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
+    refuse_needs(protocol, recipe, supplied)

@@ -1,0 +1,74 @@
+"""What each learner yielded in a cell, which a record keeps as the track's details."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ltbench.results.records import Record, Scores, Status, Timing
+from ltbench.tracks.tabular.measures import NAMES
+
+
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one learner yielded in a cell; costs and rows are those of all its folds."""
+
+    status: Status
+    reason: str = ""
+    notes: list[str] = []
+    metrics: Scores = {}
+    timing: Timing | None = None
+
+
+class Parts(Struct, frozen=True):
+    """The part of each learner."""
+
+    parts: dict[str, Part] = {}
+
+
+def parts_of(record: Record) -> dict[str, Part]:
+    """The part of each learner in a record; none where the cell itself failed."""
+    return msgspec.convert(record.details, Parts).parts
+
+
+def ended(parts: Mapping[str, Part]) -> tuple[Status, str]:
+    """How a cell ended, and why: it is done where no part of it failed."""
+    bad = {name: part for name, part in parts.items() if part.status != "ok"}
+    if bad and len(bad) == len(parts) or any(p.status != "skipped" for p in bad.values()):
+        first = min(bad.values(), key=lambda part: part.status == "skipped")
+        return first.status, first.reason
+    return "ok", ""
+
+
+def means(parts: Iterable[Part]) -> Scores:
+    """The mean of each measure over the learners that have it."""
+    scores = [part.metrics for part in parts if part.metrics]
+    if not scores:
+        return {}
+    return {name: mean([one.get(name) for one in scores]) for name in NAMES}
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+def summed(timings: Sequence[Timing]) -> Timing | None:
+    """The cost of several fits together."""
+    if not timings:
+        return None
+    work, reference = (sum(getattr(t, key) for t in timings) for key in ("work", "reference_work"))
+    return Timing(
+        seconds=round(sum(t.seconds for t in timings), 6),
+        work=round(work, 6),
+        reference_work=round(reference, 6),
+        relative=round(work / reference, 4),
+        passes=round(sum(t.passes for t in timings) / len(timings), 4),
+        peak_memory_mb=round(max(t.peak_memory_mb for t in timings), 3),
+    )
+
+
+def told(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """The fields of a record that follow from its parts."""
+    timings = [part.timing for part in parts.values() if part.timing is not None]
+    return {"measures": means(parts.values()), "timing": summed(timings)}

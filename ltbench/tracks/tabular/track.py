@@ -1,0 +1,483 @@
+"""Tabular: fit learners to tables, with methods around them, in two stratified folds a seed."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltbench import models
+from ltbench.contract.context import Grants, Phase, Rows, Run
+from ltbench.contract.method import HOOKS, Method, hooks
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Board, Check, Finder, Outcome, Track
+from ltbench.errors import Diverged, LTBenchError, Unmet
+from ltbench.results.records import Record, Timing
+from ltbench.scoring import metrics
+from ltbench.scoring.thresholds import best_offsets
+from ltbench.tracks.tabular import learners
+from ltbench.tracks.tabular.measures import MEASURES, NAMES
+from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, summed, told
+from ltbench.tracks.tabular.problem import Tabular
+from ltbench.training import events
+from ltbench.training.engine import (
+    checked,
+    generator,
+    predict,
+    seeded,
+    shares,
+    stream_seed,
+    train,
+)
+from ltbench.training.failures import failure
+from ltbench.training.timing import Clock
+from ltbench.validation import convert
+
+if TYPE_CHECKING:
+    from ltbench.tracks.tabular.tables import TableRows
+
+FOLDS = 2
+NEVER = {"adapt"}
+CALLED = {"resample", "sampling_weights", "prepare", "weight", "scores", "decide"}
+ON_MODELS = {"build", "finish"}
+SMALLEST = 1e-12  # of a probability, so that its logarithm is a number
+CPU = torch.device("cpu")
+
+
+class Network(Struct, frozen=True, forbid_unknown_fields=True):
+    """The parameters of the learner mlp; it takes `steps`, or more to end with a whole epoch."""
+
+    widths: tuple[Annotated[int, Meta(ge=1)], ...] = (64,)
+    batch_norm: bool = True
+    steps: Annotated[int, Meta(ge=1)] = 200
+    batch_size: Annotated[int, Meta(ge=2)] = 64
+    lr: Annotated[float, Meta(gt=0)] = 0.05
+    weight_decay: Annotated[float, Meta(ge=0)] = 1e-3
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows to fit and rows to score, as a learner takes them; the second never reach a method.
+
+    `inner` are the folds into which the rows to fit are cut again, to set thresholds.
+    """
+
+    train: Rows
+    test: Rows
+    inner: "tuple[Fold, ...]" = ()
+
+
+class OnTables(Recipe):
+    """A recipe on the rows of a table: between two categories there is nothing, so the nearer one
+    is taken.
+    """
+
+    def resample(self, train: Rows, run: Run) -> Rows:
+        rows = super().resample(train, run)
+        if rows is train or rows.inputs.shape[1:] != train.inputs.shape[1:]:
+            return rows
+        inputs = rows.inputs
+        for span in train.categorical:
+            largest = inputs[:, span].argmax(dim=1, keepdim=True)
+            inputs = inputs.clone()
+            inputs[:, span] = torch.zeros_like(inputs[:, span]).scatter_(1, largest, 1.0)
+        return replace(rows, inputs=inputs)
+
+
+@dataclass
+class Fitted:
+    """A model with the run it came of, and how it scores inputs [N, D]."""
+
+    run: Run
+    recipe: Recipe
+    predict: Callable[[Tensor], tuple[Tensor, Tensor]] = field(repr=False)
+
+
+class TabularTrack(Track[Tabular]):
+    """Learners are fitted to tables, with methods around them, in two stratified folds a seed."""
+
+    name = "tabular"
+    problem = Tabular
+    needs = frozenset({"two_classes", "ordered"})
+    floor = ("erm", "class-weights", "threshold")
+    doing = "fitting"
+    unit = "plain learners"
+    measures = MEASURES
+
+    def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
+        return load(registry, protocol)
+
+    def plan(self, protocol: Tabular, sources: Mapping[str, Any], device: torch.device) -> None:
+        plan(protocol, sources, device)
+
+    def seconds(self, protocol: Tabular, source: "TableRows", device: torch.device) -> float:
+        return seconds(protocol, source, device)
+
+    def run(
+        self,
+        protocol: Tabular,
+        recipe: Recipe,
+        seed: int,
+        source: "TableRows",
+        device: torch.device,
+    ) -> Outcome:
+        return run(protocol, recipe, seed, source, device)
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.tabular.checks import checks
+
+        return checks(recipe)
+
+    def compare(self, protocol: Tabular, records: Sequence[Record]) -> Board:
+        from ltbench.tracks.tabular.comparison import compare
+        from ltbench.tracks.tabular.markdown import frame, markdown
+
+        content = compare(protocol, records)
+        return Board(content, partial(markdown, content), partial(frame, content))
+
+    def shown(self, protocol: Tabular) -> list[str]:
+        ranking = protocol.scoring.ranking
+        first = ranking if ranking in NAMES else NAMES[0]
+        return [first, *(name for name in NAMES if name != first)]
+
+    def carried(self, old: Mapping[str, Any], protocol: Tabular | None) -> dict[str, Any] | None:
+        parts = msgspec.convert(old.get("parts", {}), dict[str, Part])
+        if not (parts or old.get("table")):
+            return None
+        details = msgspec.to_builtins(Parts(parts)) if parts else {}
+        return {**told(parts), "details": details}
+
+
+def load(registry: Finder, protocol: Tabular) -> "dict[str, TableRows | LTBenchError]":
+    """Every table of the protocol, or why it cannot be had."""
+    from ltbench.tracks.tabular.tables import load as read
+
+    known = {name: Path(path) for name, path in registry.data.items()}
+    sources: dict[str, TableRows | LTBenchError] = {}
+    for name, data in protocol.tables.items():
+        try:
+            sources[name] = read(name, data, known)
+        except LTBenchError as error:
+            sources[name] = error
+    return sources
+
+
+def plan(
+    protocol: Tabular, sources: "Mapping[str, TableRows | LTBenchError]", device: torch.device
+) -> None:
+    """Makes sure that cells can begin.
+
+    Raises:
+        LTBenchError: a learner is unknown or not installed, or no table is there.
+    """
+    if device.type != "cpu":
+        raise LTBenchError(f"{protocol.name} is of the track tabular, which runs on the cpu alone")
+    learners.check(protocol.learners)
+    if learners.NETWORK in protocol.learners:
+        convert("learner mlp", protocol.learners[learners.NETWORK], Network)
+    errors = [source for source in sources.values() if isinstance(source, LTBenchError)]
+    if len(errors) == len(sources):
+        raise errors[0]
+
+
+def seconds(protocol: Tabular, table: "TableRows", device: torch.device) -> float:
+    """About what a cell of plain learners takes: one fold, measured, in place of all."""
+    fold = cut(table, 0, protocol.scoring.folds)[0]
+    taken = 0.0
+    for name in protocol.learners:
+        warm_up(protocol, name, fold)
+        with Clock(device) as clock:
+            fit(protocol, Recipe(Method()), name, fold.train, fold, 0)
+        taken += clock.seconds
+    return taken * FOLDS * (2 + protocol.scoring.folds)
+
+
+def run(
+    protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", device: torch.device
+) -> Outcome:
+    """Fits every learner with `recipe` in each fold and scores it on the other.
+
+    A learner that fails or cannot take the recipe costs its own part only.
+    """
+    folds = cut(table, seed, protocol.scoring.folds)
+    parts = {}
+    for k, name in enumerate(protocol.learners):
+        with events.part(k, len(protocol.learners)), events.heard_by(None):
+            parts[name] = _part(protocol, recipe, seed, table, name, folds)
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    status, reason = ended(parts)
+    return Outcome(
+        **told(parts),
+        class_counts=counts.tolist(),
+        notes=list(table.notes),
+        details=Parts(parts),
+        status=status,
+        reason=reason,
+    )
+
+
+def _part(
+    protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, folds: list[Fold]
+) -> Part:
+    try:
+        refuse_unmet(recipe, name, table)
+        results = [
+            scored(protocol, recipe, FOLDS * seed + k, table, name, fold)
+            for k, fold in enumerate(folds)
+        ]
+    # A stranger's method may raise anything at all; that must cost its own part only.
+    except (Exception, SystemExit) as error:
+        status, reason = failure(error, recipe)
+        return Part(status=status, reason=reason)
+    values, timings, notes = zip(*results, strict=True)
+    return Part(
+        status="ok",
+        notes=[*dict.fromkeys(note for fold in notes for note in fold)],
+        metrics={metric: mean([v[metric] for v in values]) for metric in NAMES},
+        timing=summed(timings),
+    )
+
+
+def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
+    """Refuses, by name, what the track or the learner would pass over in silence.
+
+    Raises:
+        Unmet: a hook is never called, or a need is not met.
+    """
+    supplied = {"two_classes"} if len(table.classes) == 2 else set()
+    supplied |= {"ordered"} if table.ordered else set()
+    model = "network" if learner == learners.NETWORK else "estimator"
+    called = CALLED | ON_MODELS if model == "estimator" else HOOKS.keys() - NEVER
+    for method in recipe.methods:
+        for need in sorted(method.needs - supplied):
+            raise Unmet(f"{method.name} needs {need}, which this table does not supply")
+        for hook in hooks(type(method)):
+            if hook not in called:
+                raise Unmet(
+                    f"{method.name} overrides {hook}, which is never called around {model}s"
+                )
+            if hook in ON_MODELS and model not in method.models:
+                raise Unmet(f"the {hook} of {method.name} is not for {model}s")
+
+
+def scored(
+    protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, fold: Fold
+) -> tuple[dict[str, float | None], Timing, list[str]]:
+    """The metrics, cost and notes of one fold."""
+    warm_up(protocol, name, fold)
+    with Clock(CPU) as plain:
+        fit(protocol, Recipe(Method()), name, fold.train, fold, seed)
+    held_out = cache(lambda: _held_out(protocol, recipe, name, fold, seed))
+    with Clock(CPU) as clock:
+        fitted = fit(protocol, copy.deepcopy(recipe), name, fold.train, fold, seed, held_out)
+    scores, predicted = fitted.predict(fold.test.inputs)
+    scores = scores.double()
+    held, labels = held_out()
+    offsets = best_offsets(held.numpy(), labels.numpy(), "f1", table.positive)
+    values = metrics.scored_decisions(
+        fold.test.labels.numpy(),
+        predicted.numpy(),
+        (scores.numpy() + offsets).argmax(axis=1),
+        scores.softmax(dim=1).numpy(),
+        table.positive,
+    )
+    timing = Timing(
+        seconds=clock.seconds,
+        work=clock.work,
+        reference_work=plain.work,
+        relative=clock.work / plain.work,
+        passes=fitted.run.passes / len(fold.train),
+        peak_memory_mb=clock.peak_memory_mb,
+    )
+    return values, timing, fitted.run.notes
+
+
+def _held_out(
+    protocol: Tabular, recipe: Recipe, name: str, fold: Fold, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The scores of the rows to fit, each by a model of the other inner folds, and their labels."""
+    scores, labels = [], []
+    for inner in fold.inner:
+        fitted = fit(protocol, copy.deepcopy(recipe), name, inner.train, inner, seed)
+        scores.append(fitted.predict(inner.test.inputs)[0].double())
+        labels.append(inner.test.labels)
+    return torch.cat(scores), torch.cat(labels)
+
+
+def warm_up(protocol: Tabular, learner: str, fold: Fold) -> None:
+    """Fits a learner to two rows a class, so that nobody pays for what happens once a process."""
+    labels = fold.train.labels
+    few = torch.cat([(labels == c).nonzero()[:2, 0] for c in labels.unique()])
+    fit(protocol, Recipe(Method()), learner, fold.train[few], fold, seed=0)
+
+
+def fit(
+    protocol: Tabular,
+    recipe: Recipe,
+    learner: str,
+    rows: Rows,
+    fold: Fold,
+    seed: int,
+    held_out: Callable[[], tuple[Tensor, Tensor]] | None = None,
+) -> Fitted:
+    """The learner fitted to rows, with a recipe around it.
+
+    Raises:
+        LTBenchError: the recipe leaves a class without rows, or asks of the learner what it cannot.
+    """
+    counts = rows.labels.bincount(minlength=int(fold.train.labels.max()) + 1).to(torch.float32)
+    run = Run(
+        counts=counts,
+        seen=counts / counts.sum(),
+        progress=torch.zeros(()),
+        phase=Phase("main", epochs=1, lr=0.0, weight_decay=0.0),
+        seed=seed,
+        granted=Grants(cross_fitted=held_out),
+    )
+    run.rng = generator(run, "methods")
+    recipe = OnTables(*recipe.methods)
+    parameters = protocol.learners[learner]
+    if learner == learners.NETWORK:
+        return _fit_network(convert("learner mlp", parameters, Network), recipe, rows, run)
+    return _fit_estimator(
+        learners.build(learner, parameters, stream_seed(seed, "learner") % 2**31), recipe, rows, run
+    )
+
+
+def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitted:
+    if (run.exact_counts < 1).any():
+        c = int((run.exact_counts < 1).nonzero()[0])
+        raise LTBenchError(f"class {c} has no training rows")
+    run.train = rows
+    resampled = drawn(recipe, checked(recipe.resample(rows, run), rows, run), run)
+    run.progress.fill_(1)
+    run.seen = shares(resampled.labels, None, run.counts)
+    run.train, run.passes = resampled, len(resampled)
+    recipe.prepare(run)
+    model: Any = recipe.build(estimator, run)
+    weight = recipe.weight(resampled.labels, run)
+    given = {}
+    if weight is not None:
+        if "sample_weight" not in inspect.signature(model.fit).parameters:
+            raise Unmet(f"{type(model).__name__} weighs no rows, which {recipe.text} asks of it")
+        given["sample_weight"] = (weight / weight.mean()).numpy()
+    model.fit(resampled.inputs.numpy(), resampled.labels.numpy(), **given)
+    run.model = model
+    run.model = model = recipe.finish(model, None, run)
+
+    def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs.numpy())))
+        if not torch.isfinite(probabilities).all():
+            raise Diverged("the fitted model gives probabilities that are not finite")
+        scores = recipe.scores(probabilities.double().clamp(min=SMALLEST).log(), run)
+        return scores, recipe.decide(scores, run)
+
+    return Fitted(run, recipe, predicted)
+
+
+def drawn(recipe: Recipe, rows: Rows, run: Run) -> Rows:
+    """Rows repeated in proportion to their sampling weights, the least likely once."""
+    weights = recipe.sampling_weights(rows.labels, run)
+    if weights is None:
+        return rows
+    times = weights / weights.min()
+    chance = torch.rand(len(times), generator=run.rng, dtype=times.dtype)
+    repeats = (times + chance).floor().long()  # a part of a time by chance
+    return rows[torch.arange(len(rows)).repeat_interleave(repeats)]
+
+
+def _fit_network(network: Network, recipe: Recipe, rows: Rows, run: Run) -> Fitted:
+    batch_size = min(network.batch_size, len(rows))
+    epochs = -(-network.steps // max(1, len(rows) // batch_size))
+    run.phase = Phase(
+        "main",
+        epochs=epochs,
+        lr=network.lr,
+        weight_decay=network.weight_decay,
+        warmup=network.warmup,
+    )
+    options = {"widths": list(network.widths), "batch_norm": network.batch_norm}
+    with seeded(run, "network"):
+        run.model = models.build("mlp", tuple(rows.inputs.shape[1:]), run.num_classes, options)
+    model = train(recipe, rows, run, batch_size)
+    run.passes //= epochs
+    return Fitted(run, recipe, lambda inputs: predict(recipe, model, inputs, run))
+
+
+def cut(table: "TableRows", seed: int, inner: int) -> list[Fold]:
+    """The folds of a seed, each with the inner ones of the rows it fits."""
+    place = stratified(table.labels, FOLDS, seed)
+    folds = []
+    for k in range(FOLDS):
+        kept = np.flatnonzero(place != k)
+        within = stratified(table.labels[kept], inner, FOLDS * seed + k)
+        inside = (_encoded(table, kept[within != j], kept[within == j]) for j in range(inner))
+        fold = _encoded(table, kept, np.flatnonzero(place == k))
+        folds.append(
+            Fold(
+                fold.train,
+                fold.test,
+                tuple(one for one in inside if len(one.test)),
+            )
+        )
+    return folds
+
+
+def stratified(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold [N] of each row: those of a class are dealt out in turn, shuffled by the seed.
+
+    A class of one row is in none (-1), so that it can be fitted every time. Classes begin where
+    the one before ended, which keeps the folds alike in size.
+    """
+    random = np.random.RandomState(seed)
+    place = np.full(len(labels), -1)
+    start = 0
+    for c in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == c))
+        if len(rows) > 1:
+            place[rows] = (start + np.arange(len(rows))) % folds
+            start += len(rows)
+    return place
+
+
+def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int64]) -> Fold:
+    """Rows as the inputs [N, D] of a learner, by what the rows to fit alone tell.
+
+    Numbers are standardised, missing ones are the median; each category that was seen has a column.
+    """
+    known = table.numbers[train]
+    there = known[:, ~np.isnan(known).all(axis=0)]
+    medians = np.nan_to_num(np.nanmedian(there, axis=0)) if len(there.T) else np.empty(0)
+    columns = np.flatnonzero(~np.isnan(known).all(axis=0))
+    filled = np.where(np.isnan(there), medians, there)
+    mean, std = filled.mean(axis=0), filled.std(axis=0)
+    std = np.where(std > 0, std, 1.0)
+    seen = [np.unique(column) for column in table.codes[train].T]
+
+    def rows(index: NDArray[np.int64]) -> Rows:
+        numbers = table.numbers[index][:, columns]
+        parts = [(np.where(np.isnan(numbers), medians, numbers) - mean) / std]
+        for values, codes in zip(seen, table.codes[index].T, strict=True):
+            parts.append(codes[:, None] == values)
+        inputs = np.concatenate(parts, axis=1, dtype=np.float32)
+        labels = torch.from_numpy(table.labels[index])
+        return Rows(torch.from_numpy(inputs), labels, categorical=categorical)
+
+    categorical = tuple(_spans(len(columns), [len(values) for values in seen]))
+    return Fold(rows(train), rows(test))
+
+
+def _spans(start: int, widths: list[int]) -> Iterator[slice]:
+    for width in widths:
+        yield slice(start, start + width)
+        start += width

@@ -1,0 +1,1 @@
+"""The training loop, and what may watch, time, keep and continue it."""

@@ -1,0 +1,120 @@
+"""Where a number comes from: versions, machine, commit; and leaving a process as it was."""
+
+import os
+import platform
+import random
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+PACKAGES = ("ltbench", "torch", "numpy", "scikit-learn", "imbalanced-learn")
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """The versions, the processor and the commit; read once a process."""
+    return {
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        **_commit(),
+    }
+
+
+def described(device: torch.device, threads: int) -> dict[str, Any]:
+    """The environment of a cell."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {**machine(), "gpu": gpu, "threads": threads}
+
+
+@cache
+def import_ahead() -> None:
+    """Loads what every forked process would load anew: the first optimizer alone is a second."""
+    machine()
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the benchmark's own code and whether that code differs from it."""
+    root = Path(__file__).resolve().parents[2]
+    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    if commit is None:
+        return {"commit": None, "dirty": None}
+    changed = _git(root, "status", "--porcelain", "--", "ltbench", "plugins", "pyproject.toml")
+    return {"commit": commit, "dirty": bool(changed)}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def own(threads: int, seed: int) -> Iterator[None]:
+    """A process as one cell needs it, and afterwards as it was.
+
+    Sets the threads, and seeds every global generator in case a method uses one. What a method may
+    leave behind besides is put back as well: switches of torch, warnings' filters, the folder.
+    """
+    before_threads, before_dtype = torch.get_num_threads(), torch.get_default_dtype()
+    before_numpy, before_python = np.random.get_state(), random.getstate()
+    before_switches = [read() for read, _ in SWITCHES]
+    before_folder, before_error = os.getcwd(), np.geterr()
+    torch.set_num_threads(threads)
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before_threads)
+        torch.set_default_dtype(before_dtype)
+        np.random.set_state(before_numpy)
+        np.seterr(**before_error)
+        random.setstate(before_python)
+        for (_, write), value in zip(SWITCHES, before_switches, strict=True):
+            write(value)
+        os.chdir(before_folder)
+
+
+def _switch(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
+SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    *(_switch(torch.backends.cudnn, name) for name in ("benchmark", "deterministic", "enabled")),
+]
+"""What reads and what writes each global switch of torch that changes numbers or speed."""

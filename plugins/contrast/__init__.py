@@ -1,0 +1,1 @@
+"""Contrast between rows, and experts."""

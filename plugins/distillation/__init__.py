@@ -1,0 +1,1 @@
+"""Methods that put a few images in the place of a training set."""

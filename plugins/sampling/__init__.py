@@ -1,0 +1,1 @@
+"""Which rows are trained on, and rows that are made."""

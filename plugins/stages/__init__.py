@@ -1,0 +1,1 @@
+"""Training in stages, and corrections after it."""

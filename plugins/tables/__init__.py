@@ -1,0 +1,1 @@
+"""Decisions, weights and ensembles for tables."""
