@@ -26,7 +26,7 @@ from ltbench.running.processes import Limits
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
-COST = ["relative", "passes", "seconds", "peak_memory_mb"]
+COST = ["relative", "relative_low", "relative_high", "passes", "work", "peak_memory_mb"]
 CODE = """
     import ctypes, os, time
     from pathlib import Path

@@ -223,3 +223,39 @@ def test_check_tells_what_a_method_fails(ltbench, tmp_path, method_source):
     assert "expected scores to give torch.float64 [8, 4], but saw torch.float32" in done.stdout
     told = json.loads(ltbench("check", "mine", "--plugin", path, "--json").stdout)
     assert told[0]["passed"] is False
+
+
+def test_a_shard_prints_what_is_left_and_how_a_table_is_made(ltbench, tiny, tmp_path):
+    shard = ("run", tiny, "--jobs", 1, "--shard", "2/3", "--results", "part 2")
+    done = ltbench(*shard)
+    assert done.exit_code == 0
+    assert done.stdout == (
+        "tiny, shard 2/3: 1 of 1 cells are done, 0 are left. A table is made of all 3 shards, of "
+        "which this is one:\n"
+        "  ltbench merge 'part 2' THE_OTHERS --into leaderboards\n"
+        "  ltbench leaderboard tiny\n"
+    )
+    assert not (tmp_path / "part 2" / "tiny" / "table.md").exists()
+    assert ltbench(*shard).stdout == done.stdout
+    whole = ltbench("run", tiny, "--jobs", 1, "--shard", "1/1")
+    assert whole.stdout.startswith("# tiny\n")
+
+
+def test_a_shard_of_which_a_cell_fails_says_so(ltbench, tiny, tmp_path, method_source):
+    path = tmp_path / "mine.py"
+    path.write_text(method_source("mine").replace("* self.strength", "* float('nan')"))
+    words = ("-m", "mine", "-m", "erm", "--plugin", path, "--jobs", 1, "--shard", "1/2")
+    done = ltbench("run", tiny, *words)
+    assert done.exit_code == 1
+    assert "tiny, shard 1/2: 0 of 2 cells are done, 2 are left." in done.stdout
+
+
+def test_the_parts_of_a_board_are_told_until_all_are_there(ltbench, tiny):
+    for part in (1, 2):
+        words = ("--seeds", 2, "--jobs", 1, "--shard", f"{part}/2", "--results", f"part-{part}")
+        ltbench("run", tiny, *words)
+    ltbench("merge", "part-1", "--into", "all")
+    half = ltbench("leaderboard", tiny, "--results", "all").stdout
+    assert half.splitlines()[0].startswith("# tiny, incomplete: 2 of ")
+    ltbench("merge", "part-2", "--into", "all")
+    assert ltbench("leaderboard", tiny, "--results", "all").stdout.startswith("# tiny\n")

@@ -111,7 +111,11 @@ def legends(text):
     ("measure", "value", "written", "difference"),
     [
         (Measure("share"), 0.1234, "12.3", "+12.3"),
-        (Measure("time", unit="s"), 1.234, "1.23", "+1.23"),
+        (Measure("time", unit="s"), 1.234, "1.2", "+1.2"),
+        (Measure("time", unit="s"), 0.0444, "0.04", "+0.04"),
+        (Measure("time", unit="s"), 1460.0, "1500", "+1500"),
+        (Measure("time", unit="s"), 0.0, "0.00", "+0.00"),
+        (Measure("time", unit="s", form="{:.3f}"), 1.234, "1.234", "+1.234"),
         (Measure("ratio", unit="x"), 0.5, "0.50x", "+0.50x"),
         (Measure("size", unit="kB"), 12345.678, "12,345.7", "+12,345.7"),
         (Measure("left", form="{:.0f} %"), 0.25, "25 %", "+25 %"),
@@ -142,7 +146,7 @@ def test_a_control_stands_in_the_table_and_takes_no_rank_from_others(registry, h
 def test_the_first_table_tells_each_measure_in_its_unit(board):
     header, oracle, bounded, erm = table(board.markdown(), ["rank"])
     assert header == ["rank", "recipe", "mean error", "over erm", "hits", "drift", "cost"]
-    assert bounded == ["1", "`bounded`", "1.10 ± 0.25", "-1.10 ± 0.25", "47.7", "2.01", "2.00x"]
+    assert bounded == ["1", "`bounded`", "1.10 ± 0.25", "-1.10 ± 0.25", "47.7", "2.01", "2.0x"]
     assert oracle[:2] == ["–", "`oracle`"]
     assert erm[2:5] == ["2.20 ± 0.50", "–", "31.3"]
 
@@ -174,7 +178,7 @@ def test_what_is_not_chosen_shows_where_there_is_a_value(registry, harbour):
 
 def test_a_derived_measure_stands_beside_those_that_are_stored(board):
     header, *rows = table(board.markdown(), ["recipe", "over plain"])
-    assert header == ["recipe", "over plain", "passes", "s", "MB", "cells"]
+    assert header == ["recipe", "over plain", "passes", "work s", "cells"]
     assert [row[1] for row in rows] == ["0.11x", "0.50x", "1.00x"]
 
 
@@ -281,7 +285,13 @@ def test_a_legend_that_asks_for_what_no_protocol_has_is_refused(registry, harbou
         build(other, harbour, list(cells(harbour)))
 
 
-@pytest.mark.parametrize("name", ["seconds", "relative", "ok", "control", "delta", "error_low"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("work", "relative", "relative_high", "ok", "control", "seeds", "delta", "delta_p"),
+        *("error_low", "detectable"),
+    ],
+)
 def test_a_measure_that_is_called_as_a_column_of_every_board_is_refused(name):
     measures = (*RangingTrack.measures, Measure(name))
     other = type("Taken", (RangingTrack,), {"measures": measures})()
@@ -323,9 +333,11 @@ def test_the_drop_of_an_error_is_what_it_grows_by(registry, tmp_path):
         problem = registry.protocol(f"harbour-lt-{factor}")
         for recipe, error in errors.items():
             for seed in range(2):
-                write(tmp_path, record(problem, recipe, seed, error), None)
+                more = seed * factor / 100
+                write(tmp_path, record(problem, recipe, seed, error + more), None)
     told, _ = stability.evaluate(registry, "harbour-lt-10", tmp_path)
-    assert [(row.recipe, row.drop.mean) for row in told.rows] == [("bounded", 0.5), ("erm", 2.0)]
+    assert [(row.recipe, row.drop.mean) for row in told.rows] == [("bounded", 1.45), ("erm", 2.95)]
     text = markdown.stability(told)
-    assert table(text, ["recipe"])[1][2:] == ["1.00 ± 0.00", "1.50 ± 0.00", "0.50 ± 0.00"]
+    # half of the gap times t with one degree of freedom, 12.706
+    assert table(text, ["recipe"])[1][2:] == ["1.05 ± 0.64", "2.50 ± 12.71", "1.45 ± 12.07"]
     assert "Mean error in m, means over the seeds" in legends(text)

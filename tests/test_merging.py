@@ -84,7 +84,7 @@ def test_shards_together_are_the_whole_run(tiny, tmp_path):
     for part in (1, 2, 3):
         run(tiny, results=tmp_path / f"part-{part}", shard=(part, 3))
     merge([tmp_path / f"part-{part}" for part in (1, 2, 3)], tmp_path / "all")
-    cost = ["relative", "passes", "seconds", "peak_memory_mb"]
+    cost = ["relative", "relative_low", "relative_high", "passes", "work", "peak_memory_mb"]
     first, second = (
         leaderboard(tiny, results=tmp_path / name).drop(columns=cost) for name in ("whole", "all")
     )

@@ -99,7 +99,7 @@ def test_its_measures_rank_and_are_written(ltbench, whole):
     assert shown.output == (whole / PROTOCOL / "table.md").read_text()
     header = [cell.strip() for cell in shown.output.splitlines()[4].strip("|").split("|")]
     assert header == ["rank", "recipe", "mAP", "over erm", "wrong", "cost"]
-    assert "*wrong*: labels that are wrong, of 400\nrows" in shown.output
+    assert "*wrong*: labels that are wrong, of 400 rows" in " ".join(shown.output.split())
 
     board = json.loads(
         ltbench("leaderboard", PROTOCOL, "--format", "json", "--results", whole).output

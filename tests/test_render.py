@@ -9,7 +9,7 @@ from ltbench.boards.markdown import frame, markdown
 from ltbench.boards.reading import read
 from ltbench.registry.registry import installed
 from ltbench.scoring.measures import CLASSIFICATION, Measure
-from ltbench.scoring.statistics import Cost, Mean
+from ltbench.scoring.statistics import Cost, Mean, Resolution
 
 COMMITTED = Path(__file__).parents[1] / "leaderboards"
 NONE = Mean(None, None, None)
@@ -21,10 +21,14 @@ def row(recipe, score, rank=(1, 2), delta=None, notes=(), seeds=5, **more):
         recipe=recipe,
         rank=rank,
         seeds=seeds,
+        board_seeds=5,
+        missing_seeds=5 - seeds,
         measures=dict.fromkeys((measure.name for measure in MEASURES), NONE)
         | {"balanced_accuracy": score, "few": Mean(0.5, 0.4, 0.6), "accuracy": score},
         delta=delta,
-        cost=Cost(1.0, 1.0, 0.25, 3.0),
+        delta_p=0.001,
+        delta_adjusted_p=0.002,
+        cost=Cost(1.0, 0.9, 1.1, 1.0, 0.25, 3.0),
         status={"ok": seeds, "failed": 0, "skipped": 0},
         transductive=None,
         notes=list(notes),
@@ -45,6 +49,9 @@ BOARD = Leaderboard(
     doing="preparation and training",
     unit="plain training",
     machines=["a processor"],
+    cells=15,
+    wanted=15,
+    resolution=Resolution(5, 1, 1, 0.0197, 0.0331, 0.0331),
     rows=[
         row("sam", Mean(0.61234, 0.60, 0.62468), delta=Mean(0.1, 0.09, 0.11), notes=["told"]),
         row("erm", Mean(0.5, 0.45, 0.55), rank=(2, 2), delta=Mean(0.0, 0.0, 0.0)),
@@ -71,7 +78,7 @@ def test_the_first_table_tells_rank_score_difference_and_cost():
         "cost",
     ]
     sam = cells(lines_with("`sam`")[0])
-    assert sam == ["1–2", "`sam` \\*", "61.2 ± 1.2", "+10.0 ± 1.0", "50.0", "1.00x"]
+    assert sam == ["1–2", "`sam` \\*", "61.2 ± 1.2", "+10.0 ± 1.0", "50.0", "1.0x"]
     assert cells(lines_with("`erm`")[0])[:4] == ["2", "`erm`", "50.0 ± 5.0", "–"]
 
 
@@ -95,7 +102,19 @@ def test_json_has_the_shape_that_others_rely_on():
     assert first["rank"] == [1, 2]
     assert first["delta"] == {"mean": 0.1, "low": 0.09, "high": 0.11}
     assert first["measures"]["few"] == {"mean": 0.5, "low": 0.4, "high": 0.6}
-    assert set(first["cost"]) == {"relative", "passes", "seconds", "peak_memory_mb"}
+    assert set(first["cost"]) == {
+        *("relative", "relative_low", "relative_high", "passes", "work", "peak_memory_mb")
+    }
+    assert (first["delta_p"], first["delta_adjusted_p"]) == (0.001, 0.002)
+    assert (first["board_seeds"], first["missing_seeds"]) == (5, 0)
+    assert told["resolution"] == {
+        "n": 5,
+        "pairs": 1,
+        "told_apart": 1,
+        "spread": 0.0197,
+        "alone": 0.0331,
+        "corrected": 0.0331,
+    }
     assert set(first["status"]) == {"ok", "failed", "skipped"}
 
 
@@ -103,6 +122,13 @@ def test_csv_has_a_line_for_each_row():
     header, *lines = frame(BOARD).to_csv(index=False).splitlines()
     assert header.startswith("recipe,rank_best,rank_worst,balanced_accuracy,balanced_accuracy_low")
     assert [line.split(",")[0] for line in lines] == ["sam", "erm", "broken"]
+    told = dict(zip(header.split(","), lines[0].split(","), strict=True))
+    assert {name: told[name] for name in ("seeds", "board_seeds", "missing_seeds")} == {
+        "seeds": "5",
+        "board_seeds": "5",
+        "missing_seeds": "0",
+    }
+    assert (told["delta_adjusted_p"], told["detectable_alone"]) == ("0.002", "0.0331")
 
 
 @pytest.mark.parametrize(
@@ -119,5 +145,7 @@ def test_the_committed_leaderboard_tells_good_methods_from_plain_training():
     rows = ltbench.leaderboard("digits-lt", COMMITTED).set_index("recipe")
     for recipe in ("logit-adjustment", "balanced-softmax", "ldam+drw", "crt"):
         assert rows.loc[recipe, "delta_low"] > 0
-    same = rows.loc["balanced-softmax"].drop(["relative", "seconds", "peak_memory_mb"])
-    assert same.equals(rows.loc["logit-adjustment"].drop(["relative", "seconds", "peak_memory_mb"]))
+        assert rows.loc[recipe, "delta_adjusted_p"] < 0.05
+    costs = ["relative", "relative_low", "relative_high", "work", "peak_memory_mb"]
+    same = rows.loc["balanced-softmax"].drop(costs)
+    assert same.equals(rows.loc["logit-adjustment"].drop(costs))

@@ -18,8 +18,9 @@ from ltbench.protocols.schema import Protocol
 from ltbench.results import records
 from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Record, Rejected
+from ltbench.scoring.measures import SHARES
 from ltbench.scoring.metrics import accuracy
-from ltbench.scoring.statistics import Mean, means_of
+from ltbench.scoring.statistics import Mean, best_first, lacking, means_of
 
 if TYPE_CHECKING:
     import pandas
@@ -41,7 +42,7 @@ class AgnosticRow(Struct, frozen=True):
 
 
 class Agnostic(Struct, frozen=True):
-    """The rows of one protocol, best mean over all splits first."""
+    """The rows of one protocol, best mean over all splits first; those that lack seeds last."""
 
     protocol: str
     version: int
@@ -93,7 +94,7 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
     values = np.full((len(SPLITS), len(recipes), len(seeds)), np.nan)
     for record in done:
         values[:, row_of[record.recipe], column_of[record.seed]] = _accuracies(results, record)
-    means = [means_of(split) for split in values]
+    means = [means_of(split, SHARES) for split in values]
     rows = [
         AgnosticRow(
             recipe=recipe,
@@ -102,7 +103,8 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
         )
         for row, recipe in enumerate(recipes)
     ]
-    order = np.argsort(-np.nanmean(values, axis=(0, 2)), kind="stable")
+    over_splits = values.mean(axis=0)
+    order = best_first(over_splits, lacking(np.isfinite(over_splits)))
     ranked = [rows[row] for row in order]
     return Agnostic(protocol.name, protocol.version, protocol.hash, ranked), rejected
 

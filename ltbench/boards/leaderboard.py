@@ -2,57 +2,79 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 from msgspec import Struct, structs
-from numpy.typing import NDArray
 
 from ltbench.boards.published import Quoted
 from ltbench.contract.track import Grid, Table, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
-from ltbench.results.record_arrays import Columns, columns
+from ltbench.results.record_arrays import Columns, Kind, columns
 from ltbench.results.records import Record, Status
 from ltbench.scoring.measures import Measure, stored
 from ltbench.scoring.statistics import (
+    LEAST,
+    NOTHING,
+    Booleans,
     Cost,
+    Floats,
+    Integers,
     Mean,
+    Pairs,
+    Resolution,
+    best_first,
+    costs_of,
     interval,
     means_of,
     medians,
+    p_values,
+    pairs_of,
     rank_ranges,
+    resolution,
     rounded,
+    rounded_p,
+    wanted,
 )
-
-Floats = NDArray[np.float64]
 
 
 class Contrast(Struct, frozen=True):
     """The paired difference of two recipes, first minus second, and its standard error.
 
-    `recovered` is the gain's share of what imbalance costs the second, where the track measures
-    that and it does cost something.
+    `told` says that there are seeds enough, and spread, to tell something. `recovered` is the
+    gain's share of what imbalance costs the second, where the track measures that and it does cost
+    something.
     """
 
     first: str
     second: str
+    seeds: int
     difference: Mean
     error: float | None
+    told: bool
     recovered: float | None = None
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, kw_only=True):
     """What a recipe is worth; `delta` is the paired difference to the reference.
 
-    `control` says that it stands outside of what is ranked.
+    Its interval is that of this difference alone, and so is `delta_p`; `delta_adjusted_p` is for
+    all pairs of rows that are ranked. Of `board_seeds`, those that it needs to stand beside others,
+    a row lacks `missing_seeds`; one that lacks any has no rank and stands below. `control` says
+    that it stands outside of what is ranked.
     """
 
     recipe: str
     rank: tuple[int, int] | None
     seeds: int
+    board_seeds: int
+    missing_seeds: int
     measures: dict[str, Mean]
     delta: Mean | None
+    delta_p: float | None
+    delta_adjusted_p: float | None
     cost: Cost
     status: dict[str, int]
     transductive: dict[str, Mean] | None
@@ -60,12 +82,15 @@ class Row(Struct, frozen=True):
     control: bool = False
 
 
-class Leaderboard(Struct, frozen=True):
-    """The rows of one protocol, best first; those without a finished cell come last.
+class Leaderboard(Struct, frozen=True, kw_only=True):
+    """The rows of one protocol, best first; those that lack seeds or any finished cell come last.
 
-    `asked` are the measures that the protocol asks for, the one that ranks first; `measures` tell
-    of all. `reference` is the recipe that the others are set against; `quoted` are figures that
-    others published for the problem. `doing` and `unit` say what a cost is of, and in what.
+    Of `wanted` cells, the protocol's seeds of its recipes, or of the rows where these are others,
+    `cells` are there. `asked` are the measures that the protocol asks for, the one that ranks
+    first; `measures` tell of all. `reference` is the
+    recipe that the others are set against; `quoted` are figures that others published for the
+    problem. `doing` and `unit` say what a cost is of, and in what. `remarks` are what is to be
+    known of the board as a whole.
     """
 
     protocol: str
@@ -77,12 +102,16 @@ class Leaderboard(Struct, frozen=True):
     measures: list[Measure]
     tables: list[Table]
     machines: list[str]
+    cells: int
+    wanted: int
+    resolution: Resolution
     rows: list[Row]
     reference: str
     doing: str
     unit: str
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
+    remarks: list[str] = []
 
     def measure(self, name: str) -> Measure:
         return next(measure for measure in self.measures if measure.name == name)
@@ -103,53 +132,19 @@ def build(
     found: Columns | Sequence[Record],
     elsewhere: Elsewhere = nowhere,
     published: Sequence[Quoted] = (),
+    remarks: Sequence[str] = (),
 ) -> Leaderboard:
     """The leaderboard of a protocol's records, of which there is at least one."""
     names = stored(track.measures)
     told = found if isinstance(found, Columns) else columns(found, names)
-    recipes = sorted(told.recipes)
-    seeds, column = np.unique(told.seed, return_inverse=True)
-    row_of = {recipe: row for row, recipe in enumerate(recipes)}
-    row = np.array([row_of[recipe] for recipe in told.recipes])[told.recipe]
-
-    def grid(numbers: Floats, at: Any = slice(None)) -> Floats:
-        """Numbers [N, ...] of each record, or of those `at`, as [numbers, recipes, seeds]."""
-        filled = np.full((numbers.shape[1], len(recipes), len(seeds)), np.nan)
-        filled[:, row[at], column[at]] = numbers.T
-        return filled
-
-    values = dict(zip(names, grid(told.measures), strict=True))
-    values |= track.derived(protocol, Grid(values, recipes, seeds.tolist(), elsewhere))
-    means = {measure.name: _typical(measure, values, len(recipes)) for measure in track.measures}
+    cells = _Cells.of(told)
+    values = dict(zip(names, cells.grid(told.measures), strict=True))
+    values |= track.derived(protocol, Grid(values, cells.recipes, cells.seeds.tolist(), elsewhere))
     asked = track.shown(protocol)
     first = track.measure(asked[0])
-    reached = values.get(first.name, np.full((len(recipes), len(seeds)), np.nan))
-    controls = _controls(told, row, len(recipes))
-    best, worst = rank_ranges(np.where(controls[:, None], np.nan, first.sign * reached))
-    plain = np.full(len(seeds), np.nan)
-    if track.reference in row_of:
-        plain = reached[row_of[track.reference]]
-    deltas = means_of(reached - plain)
-    adapted = {name: means_of(value) for name, value in _adapted(told, names, grid).items()}
-    costs = medians(grid(told.costs))
-    status, notes = _status(told, row, len(recipes)), _notes(told, row, len(recipes))
-    table = [
-        Row(
-            recipe=recipe,
-            rank=(int(best[k]), int(worst[k])) if status[k]["ok"] and not controls[k] else None,
-            seeds=status[k]["ok"],
-            measures={name: mean[k] for name, mean in means.items()},
-            delta=deltas[k] if deltas[k].mean is not None else None,
-            cost=Cost(*costs[k]),
-            status=status[k],
-            transductive=_if_any({name: mean[k] for name, mean in adapted.items()}),
-            notes=notes[k],
-            control=bool(controls[k]),
-        )
-        for k, recipe in enumerate(recipes)
-    ]
-    table.sort(key=lambda one: (_worse(first, one.measures[first.name].mean), one.recipe))
-    losses = values.get(track.loss)
+    step = track.step(protocol, first.name, max(kind.classes for kind in told.kinds))
+    ranking = _Ranking.of(first, cells, values, track.reference, step or 0.0)
+    rows = _rows(track, cells, values, ranking)
     return Leaderboard(
         protocol=protocol.name,
         version=protocol.version,
@@ -170,48 +165,162 @@ def build(
             for one in track.tables
         ],
         machines=sorted({kind.machine for kind in told.kinds if kind.machine is not None}),
-        rows=table,
+        cells=int((told.seed < protocol.seeds).sum()),
+        wanted=protocol.rows(cells.recipes, track.floor) * protocol.seeds,
+        resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
+        rows=[rows[k] for k in ranking.order()],
         reference=track.reference,
         doing=track.doing,
         unit=track.unit,
-        quoted=list(published),
         contrasts=[
-            _contrast(
-                first,
-                (one, other),
-                reached[row_of[one]] - reached[row_of[other]],
-                losses[row_of[other]] if losses is not None else None,
-            )
-            for one, other in protocol.contrasts
-            if one in row_of and other in row_of
+            _contrast(ranking, pair, one, other, values.get(track.loss))
+            for pair in protocol.contrasts
+            for one, other in [map(cells.row_of, pair)]
+            if one is not None and other is not None
         ],
+        quoted=list(published),
+        remarks=list(remarks),
     )
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Where the N records of a board stand in a grid of its recipes and seeds."""
+
+    told: Columns
+    recipes: list[str]
+    seeds: Integers
+    row: Integers
+    column: Integers
+
+    @classmethod
+    def of(cls, told: Columns) -> "_Cells":
+        recipes = sorted(told.recipes)
+        place = {recipe: row for row, recipe in enumerate(recipes)}
+        row = np.array([place[recipe] for recipe in told.recipes], dtype=np.int64)
+        seeds, column = np.unique(told.seed, return_inverse=True)
+        return cls(told, recipes, seeds, row[told.recipe], column)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.recipes), len(self.seeds)
+
+    def row_of(self, recipe: str) -> int | None:
+        return self.recipes.index(recipe) if recipe in self.recipes else None
+
+    def grid(self, numbers: Floats, at: Any = slice(None)) -> Floats:
+        """Numbers [N, ...] of each record, or of those `at`, as [numbers, recipes, seeds]."""
+        filled = np.full((numbers.shape[1], *self.shape), np.nan)
+        filled[:, self.row[at], self.column[at]] = numbers.T
+        return filled
+
+    def of_kinds(self, asked: Callable[[Kind], bool]) -> Booleans:
+        """Which cells [recipes, seeds] have a record of which something is so."""
+        cells = np.zeros(self.shape, dtype=bool)
+        so = np.array([asked(kind) for kind in self.told.kinds], dtype=bool)[self.told.kind]
+        cells[self.row[so], self.column[so]] = True
+        return cells
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """What ranks: a measure in all cells [recipes, seeds], which of them a row needs and which of
+    these it lacks, and the pairs of the rows that are ranked, neither controls nor lacking any."""
+
+    measure: Measure
+    reached: Floats
+    step: float
+    reference: int | None
+    needs: Booleans
+    lacks: Booleans
+    controls: Booleans
+    pairs: Pairs
+
+    @classmethod
+    def of(
+        cls,
+        measure: Measure,
+        cells: _Cells,
+        values: Mapping[str, Floats],
+        reference: str,
+        step: float,
+    ) -> "_Ranking":
+        reached = values.get(measure.name, np.full(cells.shape, np.nan))
+        row = cells.row_of(reference)
+        finished = np.isfinite(reached)
+        needs = wanted(finished, cells.of_kinds(lambda kind: kind.status != "ok"), row)
+        lacks: Booleans = needs & ~finished
+        controls = np.asarray(cells.of_kinds(lambda kind: kind.control).any(axis=1))
+        outside = controls | lacks.any(axis=1)
+        pairs = pairs_of(np.where(outside[:, None], np.nan, measure.sign * reached), step)
+        return cls(measure, reached, step, row, needs, lacks, controls, pairs)
+
+    def gaps(self, other: int | None) -> Floats:
+        """The differences to a row [recipes, seeds]."""
+        return self.reached - (np.nan if other is None else self.reached[other])
+
+    def order(self) -> list[int]:
+        """The best row first; those that lack a cell come after, those without a value last."""
+        short = np.asarray(self.lacks.any(axis=1))
+        return best_first(self.measure.sign * self.reached, short)
+
+
+def _rows(
+    track: Track[Any], cells: _Cells, values: Mapping[str, Floats], ranking: _Ranking
+) -> list[Row]:
+    """A row for each recipe, in the order of the cells."""
+    recipes, first, step = len(cells.recipes), ranking.measure, ranking.step
+    gaps = ranking.gaps(ranking.reference)
+    deltas, alone = means_of(gaps, first.gaps, step), p_values(gaps, step)
+    among = ranking.pairs.to(ranking.reference)
+    best, worst = rank_ranges(ranking.pairs)
+    means = {measure.name: _typical(measure, values, recipes) for measure in track.measures}
+    adapted = _adapted(track, cells)
+    costs = costs_of(cells.grid(cells.told.costs))
+    status, notes = _status(cells), _notes(cells)
+    if ranking.reference is not None and deltas[ranking.reference].mean is not None:
+        deltas[ranking.reference] = Mean(0.0, None, None)
+    return [
+        Row(
+            recipe=recipe,
+            rank=(int(best[k]), int(worst[k])) if ranking.pairs.scored[k] else None,
+            seeds=status[k]["ok"],
+            board_seeds=int(ranking.needs[k].sum()),
+            missing_seeds=int(ranking.lacks[k].sum()),
+            measures={name: mean[k] for name, mean in means.items()},
+            delta=deltas[k] if deltas[k].mean is not None else None,
+            delta_p=rounded_p(alone[k]) if k != ranking.reference else None,
+            delta_adjusted_p=rounded_p(among[k]),
+            cost=costs[k],
+            status=status[k],
+            transductive=_if_any({name: mean[k] for name, mean in adapted.items()}),
+            notes=notes[k],
+            control=bool(ranking.controls[k]),
+        )
+        for k, recipe in enumerate(cells.recipes)
+    ]
 
 
 def _typical(measure: Measure, values: Mapping[str, Floats], recipes: int) -> list[Mean]:
     """What a row shows of a measure; nothing where it was not derived."""
     if measure.name not in values:
-        return [Mean(None, None, None)] * recipes
+        return [NOTHING] * recipes
     if measure.typical == "mean":
-        return means_of(values[measure.name])
+        return means_of(values[measure.name], measure.limits)
     return [Mean(middle, None, None) for (middle,) in medians(values[measure.name][None])]
 
 
-def _controls(told: Columns, row: NDArray[np.int64], recipes: int) -> NDArray[np.bool_]:
-    """Which recipes stand outside of what is ranked."""
-    outside = np.array([kind.control for kind in told.kinds], dtype=bool)[told.kind]
-    controls = np.zeros(recipes, dtype=bool)
-    controls[row[outside]] = True
-    return controls
-
-
-def _adapted(told: Columns, names: Sequence[str], grid: Any) -> dict[str, Floats]:
-    """The measures of records that used test inputs, as [recipes, seeds]."""
-    every = [[(one.transductive or {}).get(name) for name in names] for one in told.whole.values()]
+def _adapted(track: Track[Any], cells: _Cells) -> dict[str, list[Mean]]:
+    """The measures of records that used test inputs, for each recipe."""
+    whole = cells.told.whole
+    kept = [measure for measure in track.measures if measure.stored]
+    every = [[(one.transductive or {}).get(kind.name) for kind in kept] for one in whole.values()]
     if not every:
         return {}
-    numbers = np.array(every, dtype=np.float64)
-    return dict(zip(names, grid(numbers, list(told.whole)), strict=True))
+    numbers = cells.grid(np.array(every, dtype=np.float64), list(whole))
+    return {
+        kind.name: means_of(number, kind.limits) for kind, number in zip(kept, numbers, strict=True)
+    }
 
 
 def _filled(said: str, owner: str, protocol: Protocol) -> str:
@@ -229,31 +338,30 @@ def _filled(said: str, owner: str, protocol: Protocol) -> str:
         ) from None
 
 
-def _worse(measure: Measure, value: float | None) -> float:
-    """A key by which the best comes first and what has no value last."""
-    return math.inf if value is None else -measure.sign * value
-
-
 def _if_any(means: dict[str, Mean]) -> dict[str, Mean] | None:
     return means if any(mean.mean is not None for mean in means.values()) else None
 
 
 def _contrast(
-    measure: Measure, pair: tuple[str, str], gaps: Floats, losses: Floats | None
+    ranking: _Ranking, pair: tuple[str, str], one: int, other: int, losses: Floats | None
 ) -> Contrast:
+    gaps = ranking.gaps(other)[one]
     known = ~np.isnan(gaps)
     n = int(known.sum())
-    error = rounded(float(np.nanstd(gaps, ddof=1)) / math.sqrt(n)) if n > 1 else None
+    spread = max(float(np.nanstd(gaps, ddof=1)), ranking.step) if n > 1 else math.nan
+    told = not math.isnan(p_values(gaps, ranking.step))
     recovered = None
-    if losses is not None and n:
-        lost, half = interval(losses[known])
+    if losses is not None and n >= LEAST:
+        lost, half = interval(losses[other][known])
         if lost - half > 0:  # a share of what may be nothing says nothing
-            recovered = rounded(measure.sign * gaps[known].mean() / lost)
-    return Contrast(*pair, means_of(gaps[None])[0], error, recovered)
+            recovered = rounded(ranking.measure.sign * gaps[known].mean() / lost)
+    difference = means_of(gaps[None], ranking.measure.gaps, ranking.step)[0]
+    return Contrast(*pair, n, difference, rounded(spread / math.sqrt(max(n, 1))), told, recovered)
 
 
-def _status(told: Columns, row: NDArray[np.int64], recipes: int) -> list[dict[str, int]]:
+def _status(cells: _Cells) -> list[dict[str, int]]:
     """How many records of each recipe ended how."""
+    told, row, recipes = cells.told, cells.row, len(cells.recipes)
     known = list(get_args(Status))
     of_kind = np.array([known.index(kind.status) for kind in told.kinds], dtype=np.int64)
     counts = np.bincount(row * len(known) + of_kind[told.kind], minlength=recipes * len(known))
@@ -263,8 +371,9 @@ def _status(told: Columns, row: NDArray[np.int64], recipes: int) -> list[dict[st
     ]
 
 
-def _notes(told: Columns, row: NDArray[np.int64], recipes: int) -> list[list[str]]:
+def _notes(cells: _Cells) -> list[list[str]]:
     """What the records of each recipe note, each once, and why some failed."""
+    told, row, recipes = cells.told, cells.row, len(cells.recipes)
     failed = np.array([kind.status != "ok" for kind in told.kinds], dtype=bool)
     pair = row * len(told.kinds) + told.kind
     first = np.full(recipes * len(told.kinds), -1)

@@ -11,35 +11,50 @@ from ltbench.boards.stability import HARSH, MILD, Stability
 from ltbench.contract.track import Table
 from ltbench.rendering.cells import (
     DASH,
+    UNLIKE,
     code,
+    cost_cell,
     legend,
     measured,
     number,
     percent,
     plain,
     recipe_cell,
+    resolved,
+    seconds,
     table_of,
+    title,
 )
 from ltbench.scoring.measures import FIRST, SECOND, Measure
-from ltbench.scoring.statistics import Mean
+from ltbench.scoring.statistics import NOTHING
 
 if TYPE_CHECKING:
     import pandas
 
 
 def frame(board: Leaderboard) -> "pandas.DataFrame":
-    """A row for each recipe; intervals stand in columns that end in _low and _high."""
+    """A row for each recipe; intervals stand in columns that end in _low and _high.
+
+    What the table as a whole can tell stands in each row: `detectable_alone`, `detectable`.
+    """
     import pandas
 
-    return pandas.DataFrame([_flat(row) for row in board.rows])
+    whole = {
+        "detectable_alone": board.resolution.alone,
+        "detectable": board.resolution.corrected,
+    }
+    return pandas.DataFrame([_flat(row) | whole for row in board.rows])
 
 
 def _flat(row: Row) -> dict[str, Any]:
     best, worst = row.rank or (None, None)
     flat: dict[str, Any] = {"recipe": row.recipe, "rank_best": best, "rank_worst": worst}
-    for name, mean in {**row.measures, "delta": row.delta or Mean(None, None, None)}.items():
+    for name, mean in {**row.measures, "delta": row.delta or NOTHING}.items():
         flat |= {name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high}
-    return {**flat, **msgspec.to_builtins(row.cost), "control": row.control, **row.status}
+    flat |= {"delta_p": row.delta_p, "delta_adjusted_p": row.delta_adjusted_p}
+    flat |= {"board_seeds": row.board_seeds, "missing_seeds": row.missing_seeds}
+    cost = msgspec.to_builtins(row.cost)
+    return {**flat, "seeds": row.seeds, **cost, "control": row.control, **row.status}
 
 
 def markdown(board: Leaderboard) -> str:
@@ -49,63 +64,72 @@ def markdown(board: Leaderboard) -> str:
     beside = [measure for measure in beside if measure != ranking]
     below = [measure for measure in below if measure != ranking]
     blocks = [
-        f"# {board.protocol}",
+        title(board.protocol, board.cells, board.wanted),
         board.description,
         table_of(
             ["rank", "recipe", ranking.called, f"over {reference}", *_called(beside), "cost"],
             [
                 [
                     _rank(row),
-                    recipe_cell(row.recipe, row.notes),
+                    recipe_cell(row.recipe, row.notes) + _of_seeds(row),
                     measured(ranking, row.measures[ranking.name]),
                     measured(ranking, row.delta if row.recipe != reference else None, sign="+"),
                     *_cells(row, beside),
-                    number(row.cost.relative, "{:.2f}x"),
+                    cost_cell(row.cost),
                 ]
                 for row in board.rows
             ],
         ),
         legend(
-            _of_seeds(ranking),
+            _typically(ranking),
+            "seeds differ in much that is alike for all rows, so rows are compared by differences "
+            "with the same seeds, not by their intervals",
             f"*over {reference}*: the difference in {ranking.called} to "
-            f"{'it' if reference != 'erm' else 'plain training'} with the same seeds",
-            "rows share a rank if the 95 % interval of their paired difference includes zero",
+            f"{'it' if reference != 'erm' else 'plain training'}, with its own 95 % interval",
+            "*rank*: from one more than the rows that are told apart above to the last less those "
+            "told apart below",
+            "two rows are told apart, though their ranges may overlap, if their difference holds "
+            "at 5 % by Benjamini and Hochberg's procedure for all pairs of ranked rows",
             *(["the lowest value ranks first"] if ranking.better == "lower" else []),
-            *_explained([ranking, *beside]),
+            *_short(board),
+            *_explained(board, [ranking, *beside]),
             *_otherwise(beside, ranking),
             f"*cost*: processor time (on a GPU, time) of {board.doing} in units of {board.unit}, "
-            "which is timed around each cell in the same process",
+            "which is timed around each cell in the same process; the median over seeds",
+            *_ranges(board),
         ),
+        resolved(ranking, board.resolution, "seeds", "pairs of rows"),
         table_of(
-            ["recipe", *_called(below), "passes", "s", "MB", "cells"],
+            ["recipe", *_called(below), "passes", "work s", "cells"],
             [
                 [
                     recipe_cell(row.recipe, row.notes),
                     *_cells(row, below),
                     number(row.cost.passes, "{:.2f}"),
-                    number(row.cost.seconds, "{:.2f}"),
-                    number(row.cost.peak_memory_mb, "{:.1f}"),
+                    seconds(row.cost.work),
                     ", ".join(f"{n} {status}" for status, n in row.status.items() if n),
                 ]
                 for row in board.rows
             ],
         ),
         legend(
-            *_explained(below),
+            *_explained(board, below),
             *_otherwise(below, ranking),
             "*passes*: rows whose gradient was computed, in units of plain training",
-            f"*s*: seconds of {board.doing}",
-            "*MB*: memory above the idle process",
+            f"*work s*: seconds of the processor (on a GPU, of the clock) for {board.doing}",
         ),
         *(block for table in board.tables for block in _own(board, table)),
-        "\n".join(_contrast(ranking, contrast) for contrast in board.contrasts),
+        *_contrasts(board, ranking),
         *_transductive(board, ranking),
         *_quoted(board),
         "\n".join(
             f"- {code(row.recipe)}: {plain(note)}" for row in board.rows for note in row.notes
         ),
         "\n".join(
-            f"- Seconds and memory were measured on {plain(machine)}." for machine in board.machines
+            [
+                *(f"- {plain(remark)}." for remark in board.remarks),
+                *(f"- Costs were measured on {plain(machine)}." for machine in board.machines),
+            ]
         ),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]
@@ -139,11 +163,40 @@ def _cells(row: Row, measures: Sequence[Measure]) -> list[str]:
     return [DASH if set(cells) == {DASH} else ", ".join(cells) for cells in of_label.values()]
 
 
-def _explained(measures: Sequence[Measure]) -> list[str]:
-    return list(dict.fromkeys(one.explanation for one in measures if one.explanation))
+def _explained(board: Leaderboard, measures: Sequence[Measure]) -> list[str]:
+    """What measures are, and why no row has some."""
+    finished = any(row.seeds for row in board.rows)
+    said = []
+    for one in measures:
+        nowhere = all(row.measures[one.name].mean is None for row in board.rows)
+        said += [one.explanation, one.empty if finished and nowhere else ""]
+    return list(dict.fromkeys(filter(None, said)))
 
 
-def _of_seeds(measure: Measure) -> str:
+def _of_seeds(row: Row) -> str:
+    """How many seeds a row has, where that is not as many as the others."""
+    if row.missing_seeds and row.seeds:
+        return f" ({row.board_seeds - row.missing_seeds} of {row.board_seeds} seeds)"
+    return f" ({row.seeds} seeds)" if row.seeds > row.board_seeds else ""
+
+
+def _short(board: Leaderboard) -> list[str]:
+    if not any(row.missing_seeds and row.seeds for row in board.rows):
+        return []
+    return [
+        "a row that lacks seeds of most others, or ended badly on one that another finished, has "
+        "no rank and stands below"
+    ]
+
+
+def _ranges(board: Leaderboard) -> list[str]:
+    """What brackets at a cost are, where there are any."""
+    if not any("(" in cost_cell(row.cost) for row in board.rows):
+        return []
+    return [f"in brackets the range over seeds, where the ends differ by a factor of {UNLIKE}"]
+
+
+def _typically(measure: Measure) -> str:
     """How the numbers of a measure come from those of seeds, and in what they are told."""
     intervals = " with 95 % intervals" if measure.typical == "mean" else ""
     told = f"{measure.typical}s over seeds{intervals}"
@@ -173,41 +226,59 @@ def _own(board: Leaderboard, table: Table) -> list[str]:
     if not rows:
         return []
     cells = [[recipe_cell(row.recipe, []), *_cells(row, shown)] for row in rows]
-    said = legend(*table.before, *_explained(shown), *table.after)
+    said = legend(*table.before, *_explained(board, shown), *table.after)
     return [table_of(["recipe", *_called(shown)], cells), said]
+
+
+def _contrasts(board: Leaderboard, ranking: Measure) -> list[str]:
+    """What the protocol declares to be told apart, whatever it is."""
+    if not board.contrasts:
+        return []
+    return [
+        legend(
+            "Differences that the protocol declares, each judged by its own 95 % interval; with "
+            "many of them, some will be called a gain or a loss by chance"
+        ),
+        "\n".join(_contrast(ranking, contrast) for contrast in board.contrasts),
+    ]
 
 
 def _contrast(ranking: Measure, contrast: Contrast) -> str:
     gap = contrast.difference
-    told = f"- {code(contrast.first)} over {code(contrast.second)}: "
-    told += measured(ranking, gap, sign="+")
-    if gap.low is None or gap.high is None or contrast.error is None:
-        return f"{told}, of too few seeds to tell"
-    told += f" (standard error {ranking.written(contrast.error)})"
+    said = f"- {code(contrast.first)} over {code(contrast.second)}: "
+    said += measured(ranking, gap, sign="+")
+    if not contrast.told or gap.low is None or gap.high is None or contrast.error is None:
+        return f"{said}, of too few seeds to tell"
+    said += f" (standard error {ranking.written(contrast.error)})"
     if contrast.recovered is not None:
-        told += f", {100 * contrast.recovered:.0f} % of what imbalance costs the latter"
+        said += f", {100 * contrast.recovered:.0f} % of what imbalance costs the latter"
     ends = ranking.sign * gap.low, ranking.sign * gap.high
     if min(ends) > 0:
-        return f"{told}, a gain"
-    return f"{told}, {'a loss' if max(ends) < 0 else 'no difference shown'}"
+        return f"{said}, a gain"
+    return f"{said}, {'a loss' if max(ends) < 0 else 'no difference shown'}"
 
 
 def agnostic(table: Agnostic) -> str:
     """Accuracy on test splits with a tail of their own, in percent."""
     short = [f"{name[0].upper()}{name.partition('-')[2]}" for name in SPLITS]
     rows = [
-        [code(row.recipe), *(percent(row.accuracy[name], bounds=False) for name in SPLITS)]
+        [
+            code(row.recipe),
+            str(row.seeds),
+            *(percent(row.accuracy[name], bounds=False) for name in SPLITS),
+        ]
         for row in table.rows
     ]
     blocks = [
         f"# {table.protocol}, test-agnostic",
-        table_of(["recipe", *short], rows),
+        table_of(["recipe", "seeds", *short], rows),
         legend(
             "Accuracy in percent on test splits with a tail of their own, from stored "
             "predictions, mean over seeds; F50: the classes with most training rows also have "
             "most test rows, 50 times those of the last; U: uniform; B: the other way round "
             "(arXiv:2107.09249)",
             "a method that uses test inputs stands here as it is before it does",
+            "rows that lack seeds of most others come last",
         ),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -232,6 +303,7 @@ def stability(table: Stability) -> str:
             f"{what[:1].upper()}{what[1:]}, means over the seeds that both protocols have, with "
             "95 % intervals; that of the *drop* is of the paired difference",
             "the two protocols differ in their factor alone",
+            "rows that lack seeds of most others come last",
         ),
     ]
     return "\n\n".join(blocks) + "\n"

@@ -14,7 +14,7 @@ from ltbench.registry.registry import Registry
 from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Rejected
 from ltbench.scoring.measures import Measure
-from ltbench.scoring.statistics import Mean, means_of
+from ltbench.scoring.statistics import Mean, best_first, lacking, means_of
 
 if TYPE_CHECKING:
     import pandas
@@ -34,7 +34,8 @@ class StabilityRow(Struct, frozen=True):
 
 
 class Stability(Struct, frozen=True):
-    """The rows of two protocols that differ in nothing but their factor, least drop first."""
+    """The rows of two protocols that differ in nothing but their factor, least drop first; those
+    that lack seeds come last."""
 
     mild: str
     harsh: str
@@ -74,14 +75,15 @@ def evaluate(
         place = row_of[recipe], column_of[seed]
         mild[place], harsh[place] = (of[recipe, seed] for of in found)
     drop = measure.sign * (mild - harsh)
-    means = zip(*map(means_of, (mild, harsh, drop)), strict=True)
-    counts = (~np.isnan(mild)).sum(axis=1).tolist()
+    kinds = (mild, measure.limits), (harsh, measure.limits), (drop, measure.gaps)
+    means = zip(*(means_of(values, limits) for values, limits in kinds), strict=True)
+    there = np.isfinite(drop)
     rows = [
         StabilityRow(recipe, n, *three)
-        for recipe, n, three in zip(recipes, counts, means, strict=True)
+        for recipe, n, three in zip(recipes, there.sum(axis=1).tolist(), means, strict=True)
     ]
-    rows.sort(key=lambda row: (row.drop.mean, row.recipe))
-    return Stability(pair[0].name, pair[1].name, measure, rows), rejected
+    order = best_first(-drop, lacking(there))
+    return Stability(pair[0].name, pair[1].name, measure, [rows[k] for k in order]), rejected
 
 
 def _sibling(registry: Registry, name: str | Path, factor: int) -> Protocol:

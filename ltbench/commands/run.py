@@ -85,7 +85,7 @@ def command(
     """Run PROTOCOL, then print its leaderboard.
 
     PROTOCOL is a name, or the path of a TOML file. Cells that have a record are kept, so the
-    same command continues a run that was stopped.
+    same command continues a run that was stopped. Of a shard no leaderboard is made.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # counts only before torch is loaded
     if jobs is not None and jobs < 1:
@@ -116,7 +116,9 @@ def command(
     observers = _observers(registry, observe, log_json)
     made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast, observers, cluster)
     rejected: list[Rejected] = []
-    if made or plan.done:
+    if part[1] > 1:
+        _tell_shard(plan, made, part)
+    elif made or plan.done:
         rejected = _show_table(registry, protocol, results, plan, made)
     if stopped:
         left = len(plan.todo) - len(made)
@@ -139,6 +141,19 @@ def _show_table(
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
     click.echo(f"{path} written; {len(plan.done)} cells had a record, new: {told}", err=True)
     return rejected
+
+
+def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> None:
+    """What is done of a shard, and what makes a table of all."""
+    number, parts = part
+    name, folder = plan.protocol.name, shlex.quote(str(plan.results))
+    ended = len(plan.done) + sum(record.status in ("ok", "skipped") for record in made)
+    click.echo(
+        f"{name}, shard {number}/{parts}: {ended} of {len(plan.cells)} cells are done, "
+        f"{len(plan.cells) - ended} are left. A table is made of all {parts} shards, of which this "
+        f"is one:\n  ltbench merge {folder} THE_OTHERS --into leaderboards\n"
+        f"  ltbench leaderboard {name}"
+    )
 
 
 def _shard(text: str) -> tuple[int, int]:

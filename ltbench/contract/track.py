@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import torch
 from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from ltbench import validation
@@ -175,8 +176,26 @@ class Track(Generic[P]):
         """The measures that are not stored, each [recipes, seeds], of those that are."""
         return {}
 
+    def step(self, protocol: P, measure: str, classes: int) -> float | None:
+        """By how much one prediction moves a measure at most, of so many classes, if that is known.
+
+        Where seeds spread less than that, their spread tells nothing.
+        """
+        return None
+
     def compare(self, protocol: P, records: Sequence[Record]) -> Board | None:
         """A board of the track's own, where the generic one does not serve."""
+        return None
+
+    def unlike(self, protocol: P, other: Protocol) -> str | None:
+        """Why records of another protocol say nothing beside those of this one, or None.
+
+        It is asked of each protocol that `derived` looks for `elsewhere`.
+        """
+        return None
+
+    def refused(self, record: Record) -> str | None:
+        """Why the details of a record are none that this track keeps, or None."""
         return None
 
     def units(self, record: Record) -> float | None:
@@ -221,12 +240,15 @@ class Track(Generic[P]):
         """Refuses an outcome that is not what the track declares.
 
         Raises:
-            LTBenchError: no outcome, a measure that is not declared or no finite number, or an
-                array of objects.
+            LTBenchError: no outcome, a measure that is not declared or no finite number, a cost
+                below nothing, or an array of objects.
         """
         if not isinstance(outcome, Outcome):
             kind = type(outcome).__name__
             raise LTBenchError(f"track {self.name} gave an object of {kind}, no ltbench.Outcome")
+        for name, cost in ({} if outcome.timing is None else asdict(outcome.timing)).items():
+            if not 0 <= cost < math.inf:
+                raise LTBenchError(f"track {self.name} gave {cost:g} as the {name} of a cost")
         for name, array in (outcome.arrays or {}).items():
             if not isinstance(array, np.ndarray) or array.dtype.hasobject:
                 raise LTBenchError(
@@ -248,7 +270,8 @@ class Track(Generic[P]):
 REQUIRED = ("load", "seconds", "run")
 TAKEN = (
     *("recipe", "rank", "rank_best", "rank_worst", "seeds", "delta", "status", "notes", "cost"),
-    *("control", *COSTS, *get_args(Status)),
+    *("control", "board_seeds", "missing_seeds", "delta_p", "delta_adjusted_p"),
+    *("detectable_alone", "detectable", *COSTS, *get_args(Status)),
 )
 """What boards call the columns that all of them have."""
 
@@ -288,7 +311,7 @@ def _refused_measures(track: "Track[Any]") -> str | None:
         return f"track {track.name} declares no measures"
     names = [measure.name for measure in track.measures]
     tables = (FIRST, SECOND, *(table.name for table in track.tables))
-    bounds = {f"{name}_{end}" for name in (*names, "delta") for end in ("low", "high")}
+    bounds = {f"{name}_{end}" for name in (*names, "delta", "relative") for end in ("low", "high")}
     for measure in track.measures:
         if names.count(measure.name) > 1:
             return f"track {track.name} declares the measure {measure.name!r} twice"

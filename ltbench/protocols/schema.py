@@ -1,7 +1,7 @@
 """What protocol files state: the tables that many tracks share, and what a protocol is."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -164,6 +164,15 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     @property
     def track(self) -> str:
         return str(self.__struct_config__.tag)
+
+    def rows(self, present: Collection[str], floor: Sequence[str] = ()) -> int:
+        """How many rows a board of it has if it is whole, of which some are present.
+
+        Those are its own recipes with the floor of its track, or, on a board that has others, those
+        that are present.
+        """
+        own = {*self.recipes, *floor}
+        return len(own) if own >= set(present) else len(present)
 
     @property
     def hash(self) -> str:

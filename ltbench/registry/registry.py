@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ltbench.contract.track import Track
     from ltbench.datasets import Loader
     from ltbench.protocols.schema import Protocol
+    from ltbench.results.records import Origin
 
 
 HOOKS = (
@@ -124,6 +125,16 @@ class Registry:
     def owner(self, name: str) -> Plugin:
         """The plugin that registered a method."""
         return self._owners[name]
+
+    def origins(self, recipe: "Recipe") -> "dict[str, Origin]":
+        """The code of each method of a recipe, as it is."""
+        from ltbench.results.records import Origin
+
+        owners = {method.name: self.owner(method.name) for method in recipe.methods}
+        return {
+            name: Origin(plugin.package, plugin.version, plugin.digest, plugin.imported)
+            for name, plugin in owners.items()
+        }
 
     def provided_by(self, plugin: Plugin) -> list[str]:
         """The names of methods and all else that a loaded plugin registered."""

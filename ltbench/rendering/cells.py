@@ -7,10 +7,11 @@ from textwrap import wrap
 
 from tabulate import tabulate
 
-from ltbench.scoring.measures import Measure
-from ltbench.scoring.statistics import Mean
+from ltbench.scoring.measures import Measure, figures
+from ltbench.scoring.statistics import Cost, Mean, Resolution
 
 DASH = "–"
+UNLIKE = 1.25  # the largest cost of a seed over the smallest, from which on both are shown
 
 
 def table_of(headers: list[str], rows: list[list[str]]) -> str:
@@ -43,12 +44,15 @@ def plain(text: str) -> str:
 
 
 def measured(measure: Measure, mean: Mean | None, sign: str = "", bounds: bool = True) -> str:
-    """A mean of a measure in its unit, with its interval where there is one."""
+    """A mean of a measure in its unit, with its interval where there is one.
+
+    Of an interval that ends at a limit the other half is shown.
+    """
     if mean is None or mean.mean is None:
         return DASH
     text = measure.written(mean.mean, sign)
-    if bounds and mean.high is not None:
-        text += f" ± {measure.written(mean.high - mean.mean)}"
+    if bounds and mean.low is not None and mean.high is not None:
+        text += f" ± {measure.written(max(mean.high - mean.mean, mean.mean - mean.low))}"
     return text
 
 
@@ -58,6 +62,55 @@ def percent(mean: Mean | None, sign: str = "", bounds: bool = True) -> str:
 
 
 SHARE = Measure("share")
+
+
+def title(protocol: str, cells: int, wanted: int) -> str:
+    """What a board is of, and whether it lacks cells."""
+    return f"# {protocol}" + (f", incomplete: {cells} of {wanted} cells" if cells < wanted else "")
+
+
+def amount(measure: Measure, value: float) -> str:
+    """A difference in words; those of shares are in points."""
+    if measure.unit == "%":
+        return f"{figures(100 * value)} points"
+    unit = {"s": "seconds", "x": ""}.get(measure.unit, measure.unit)
+    return f"{measure.written(value)} {unit}".strip()
+
+
+def resolved(measure: Measure, found: Resolution, over: str, what: str, apart: str = "") -> str:
+    """What a table can tell of its pairs or rows, whose differences are over seeds or tables."""
+    if found.spread is None or found.alone is None or found.corrected is None:
+        return f"These are too few {over} to tell {what} apart{apart}."
+    return "\n".join(
+        wrap(
+            f"Over {found.n} {over}, {found.told_apart} of {found.pairs} {what} are told "
+            f"apart{apart}. Their differences have a standard deviation of "
+            f"{amount(measure, found.spread)} in the median; at that, a true difference of "
+            f"{amount(measure, found.alone)} is seen four times in five if it is looked at alone, "
+            f"and one of {amount(measure, found.corrected)} among all.",
+            width=100,
+        )
+    )
+
+
+def cost_cell(cost: Cost) -> str:
+    """A cost in units of plain training; with its range over seeds, if that is wide."""
+    if cost.relative is None:
+        return DASH
+    text = f"{_times(cost.relative)}x"
+    low, high = cost.relative_low, cost.relative_high
+    if low is not None and high is not None and high >= UNLIKE * low and high >= 0.1:
+        text += f" ({_times(low)}–{_times(high)})"
+    return text
+
+
+def _times(value: float) -> str:
+    """A ratio of costs, which two seeds tell to some hundredths of it at best."""
+    return figures(value, decimals=1 if value >= 0.5 else 2)
+
+
+def seconds(value: float | None, decimals: int = 2) -> str:
+    return DASH if value is None else figures(value, decimals=decimals)
 
 
 def number(value: float | None, form: str) -> str:

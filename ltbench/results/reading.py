@@ -1,16 +1,20 @@
 """The records of one protocol: those that count, and those that are never put together."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ltbench.errors import LTBenchError
 from ltbench.results import records
 from ltbench.results.record_arrays import Columns, columns
-from ltbench.results.records import Record, Rejected
+from ltbench.results.records import Origin, Record, Rejected, same_code
+
+Origins = Mapping[str, Origin]
+Code = tuple[tuple[str, Origin], ...]
 
 
 class Problem(Protocol):
@@ -82,3 +86,40 @@ def refuse_mixture(problem: Problem, results: Path, told: Columns) -> None:
                 f"({' and '.join(sorted(known))}), whose numbers are never put together: "
                 "move those of one away"
             )
+
+
+def of_one_code(
+    told: Columns, now: Callable[[str], Origins | None]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which records count where those of one recipe were made by several versions of its code.
+
+    Those of the code as it is `now` do, which is asked for by recipe, or else those of which there
+    are most. Tells how many of the others there are, too.
+    """
+    count = np.ones(len(told), dtype=bool)
+    pair = told.recipe * len(told.kinds) + told.kind
+    cells = np.bincount(pair, minlength=len(told.recipes) * len(told.kinds))
+    said = []
+    for recipe, of_kind in enumerate(cells.reshape(len(told.recipes), len(told.kinds))):
+        codes: Counter[Code] = Counter()
+        for kind in np.flatnonzero(of_kind).tolist():
+            codes[told.kinds[kind].plugins] += int(of_kind[kind])
+        if len(codes) < 2:
+            continue
+        name = told.recipes[recipe]
+        today = now(name)
+        known = [code for code in codes if today is not None and same_code(dict(code), today)]
+        most = min(codes, key=lambda code: (-codes[code], str(code)))
+        chosen = dict(known[0] if known else most)
+        others = [code for code in codes if not _alike(dict(code), chosen)]
+        if others:
+            kinds = [n for n, kind in enumerate(told.kinds) if kind.plugins in others]
+            left = (told.recipe == recipe) & np.isin(told.kind, kinds)
+            count &= ~left
+            age = "older" if known else "other"
+            said.append(f"{name}: {int(left.sum())} cells of {age} code are left out")
+    return count, said
+
+
+def _alike(one: Origins, other: Origins) -> bool:
+    return same_code(one, other) or same_code(other, one)

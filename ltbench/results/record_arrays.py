@@ -7,16 +7,16 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ltbench.results.records import Record, Status
+from ltbench.results.records import Origin, Record, Status
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-COSTS = ("relative", "passes", "seconds", "peak_memory_mb")
+COSTS = ("relative", "passes", "work", "peak_memory_mb")
 
 
 class Kind(Struct, frozen=True):
-    """What many records have in common."""
+    """What many records have in common; `classes` are how many their rows have, 0 if not told."""
 
     version: int
     hash: str
@@ -28,6 +28,8 @@ class Kind(Struct, frozen=True):
     notes: tuple[str, ...]
     machine: str | None
     control: bool
+    classes: int
+    plugins: tuple[tuple[str, Origin], ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 
 def taken(part: Columns, rows: Integers) -> Columns:
-    """Some of the rows of columns that hold nothing but arrays."""
+    """Some of the rows of columns, each once."""
+    place = {int(row): n for n, row in enumerate(rows)} if part.whole else {}
     return Columns(
         part.names,
         part.recipes,
@@ -110,6 +113,7 @@ def taken(part: Columns, rows: Integers) -> Columns:
         part.costs[rows],
         part.kinds,
         part.kind[rows],
+        {place[row]: record for row, record in part.whole.items() if row in place},
     )
 
 
@@ -132,6 +136,8 @@ def _kind(record: Record) -> Kind:
         tuple(record.notes),
         machine_of(record) if record.timing is not None else None,
         record.control,
+        len(record.class_counts),
+        tuple(sorted(record.plugins.items())),
     )
 
 

@@ -22,8 +22,12 @@ Folder = Annotated[str, Meta(pattern=r"^[a-z0-9]*(-[a-z0-9]+)*$")]  # it cannot 
 Status = Literal["ok", "failed", "timeout", "out-of-memory", "skipped"]
 
 
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]  # thirty years
+Times = Annotated[float, Meta(ge=0, le=1e6)]
+
+
 class Timing(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a cell cost.
+    """What a cell cost; a record that tells of less than nothing, or of absurdly much, is none.
 
     `seconds` of preparation and training, and the seconds of `work` in them (of the processor, on a
     CPU); `reference_work` that plain training takes, measured just before and after in the same
@@ -31,12 +35,12 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
     of plain training; `peak_memory_mb` above the idle process.
     """
 
-    seconds: float
-    work: float
-    reference_work: float
-    relative: float
-    passes: float
-    peak_memory_mb: float
+    seconds: Seconds
+    work: Seconds
+    reference_work: Annotated[float, Meta(gt=0, le=1e9)]
+    relative: Times
+    passes: Times
+    peak_memory_mb: Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class Origin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -56,6 +56,9 @@ def run_cell(
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
         record = yielded(blank(cell, device, outcome.status, outcome.reason), outcome)
+        refusal = cell.track.refused(record)
+        if refusal is not None:
+            raise LTBenchError(refusal)
     except Unresumable as error:
         checkpoint.drop()
         events.say(f"begins anew, not from its checkpoint: {error}")

@@ -13,7 +13,7 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.results import records
-from ltbench.results.records import Origin, Record, Rejected, same_code
+from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
 from ltbench.training import environment, events
 
@@ -86,14 +86,7 @@ def plan(
     where = _device(device, elsewhere)
     track.plan(protocol, sources, torch.device("cpu") if elsewhere else where)
     distinct = {recipe.text: recipe for recipe in composed}
-    origins = {
-        text: {
-            method.name: Origin(plugin.package, plugin.version, plugin.digest, plugin.imported)
-            for method in recipe.methods
-            for plugin in [registry.owner(method.name)]
-        }
-        for text, recipe in distinct.items()
-    }
+    origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     cells = [
         Cell(
             track, protocol, recipe, seed, getattr(source, "fingerprint", ""), origins[text], table

@@ -1,14 +1,19 @@
 """Measures: what a cell yields by name, how each is called, explained, compared and written."""
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
-FIRST, SECOND = "first", "second"  # the tables that every board has
+from ltbench.scoring.statistics import Limits
 
-FORMS = {"%": "{:.1f}", "s": "{:.2f}", "x": "{:.2f}x"}
-"""How a number of each unit is written, where its measure does not say; shares are in percent."""
+FIRST, SECOND = "first", "second"  # the tables that every board has
+SHARES: Limits = (0.0, 1.0)
+
+FORMS = {"%": "{:.1f}", "x": "{:.2f}x"}
+"""How a number of each unit is written, where its measure does not say; shares are in percent, and
+seconds have two figures."""
 
 
 class Measure(Struct, frozen=True):
@@ -16,11 +21,13 @@ class Measure(Struct, frozen=True):
 
     `label` is how tables call it, its name where that is empty; measures that share a label share a
     column. `explanation` is a clause of the legend, into which fields of the protocol can be put,
-    as in "{0.networks} networks". `unit` is "%" for a share that is shown in percent, "s", "x" for
-    a ratio, or any word; `form` is a format of its own. `table` is where it stands: "first",
-    "second", or a table of its track's own. A `chosen` measure is shown where the protocol's
-    scoring asks for it, any other wherever there is a value. A row shows the `typical` value over
-    seeds, a mean with its interval or a median. `stored` says that records hold it.
+    as in "{0.networks} networks"; `empty` is the clause where no row has a value. `unit` is "%" for
+    a share that is shown in percent, "s", "x" for a ratio, or any word; `form` is a format of its
+    own. `table` is where it stands: "first", "second", or a table of its track's own. A `chosen`
+    measure is shown where the protocol's scoring asks for it, any other wherever there is a value.
+    A row shows the `typical` value over seeds, a mean with its interval or a median. `limits` are
+    what a value can be at least and at most, if there are such; intervals end there. `stored` says
+    that records hold it.
     """
 
     name: str
@@ -33,6 +40,8 @@ class Measure(Struct, frozen=True):
     chosen: bool = False
     typical: Literal["mean", "median"] = "mean"
     stored: bool = True
+    limits: Limits | None = None
+    empty: str = ""
 
     @property
     def called(self) -> str:
@@ -43,8 +52,18 @@ class Measure(Struct, frozen=True):
         """What turns the measure into one of which more is better."""
         return 1.0 if self.better == "higher" else -1.0
 
+    @property
+    def gaps(self) -> Limits | None:
+        """The limits of a difference of two values."""
+        if self.limits is None:
+            return None
+        width = self.limits[1] - self.limits[0]
+        return -width, width
+
     def written(self, value: float, sign: str = "") -> str:
         """A value in its unit; `sign` "+" shows that of a difference."""
+        if self.unit == "s" and not self.form:
+            return figures(value, sign)
         form = self.form or FORMS.get(self.unit, "{:,.6g}")
         return form.replace("{:", f"{{:{sign}").format(self.scaled(value))
 
@@ -52,33 +71,43 @@ class Measure(Struct, frozen=True):
         return 100 * value if self.unit == "%" else value
 
 
+def figures(value: float, sign: str = "", decimals: int = 2) -> str:
+    """A number with two significant figures, of which so many at most are decimals."""
+    told = float(f"{value:.1e}")
+    places = decimals if told == 0 else 1 - math.floor(math.log10(abs(told)))
+    return f"{told:{sign}.{max(0, min(places, decimals))}f}"
+
+
+def share(name: str, label: str = "", explanation: str = "", **more: Any) -> Measure:
+    """A share of test rows, or a mean of such, that is shown where a protocol asks for it."""
+    return Measure(name, label, explanation, chosen=True, limits=SHARES, **more)
+
+
 CLASSIFICATION = (
-    Measure("balanced_accuracy", "balanced accuracy", table=FIRST, chosen=True),
-    Measure("accuracy", chosen=True),
-    Measure(
+    share("balanced_accuracy", "balanced accuracy", table=FIRST),
+    share("accuracy"),
+    share(
         "many",
         explanation="*many*, *medium*, *few*: mean recall of the classes with that many training "
         "rows",
+        empty="*many*: no class has so many training rows",
         table=FIRST,
-        chosen=True,
     ),
-    Measure("medium", table=FIRST, chosen=True),
-    Measure("few", table=FIRST, chosen=True),
-    Measure("worst_class", "worst", "*worst*: recall of the worst class", table=FIRST, chosen=True),
-    Measure("g_mean", "G-mean", "*G-mean*: geometric mean of the recalls", chosen=True),
-    Measure("macro_f1", "F1", "*F1*: mean over classes", chosen=True),
-    Measure(
+    share("medium", empty="*medium*: no class has such a number of training rows", table=FIRST),
+    share("few", empty="*few*: no class has so few training rows", table=FIRST),
+    share("worst_class", "worst", "*worst*: recall of the worst class", table=FIRST),
+    share("g_mean", "G-mean", "*G-mean*: geometric mean of the recalls"),
+    share("macro_f1", "F1", "*F1*: mean over classes"),
+    share(
         "macro_auc",
         "AUC",
         "*AUC*: area under the ROC curve, mean over classes, each against the rest",
-        chosen=True,
     ),
-    Measure(
+    share(
         "expected_calibration_error",
         "ECE",
         "*ECE*: expected calibration error in 15 bins, lower is better",
         better="lower",
-        chosen=True,
     ),
 )
 """Of what tells classes apart, in the order of tables; `scoring.metrics` computes them."""

@@ -9,7 +9,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Table, Track
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
-from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
+from ltbench.scoring.measures import CLASSIFICATION, FIRST, SHARES, Measure
 from ltbench.tracks import classification
 from ltbench.tracks.classification import split
 from ltbench.tracks.compression.contract import Compressor
@@ -41,6 +41,7 @@ class CompressionTrack(Track[Compression]):
             "balanced twin",
             "*balanced twin*: the same with as many rows, balanced",
             table=FIRST,
+            limits=SHARES,
         ),
         Measure(
             "imbalance_loss",
@@ -49,6 +50,7 @@ class CompressionTrack(Track[Compression]):
             better="lower",
             table=FIRST,
             stored=False,
+            limits=(-1.0, 1.0),
         ),
         shown("parameters", "parameters", better="lower", unit="", form="{:,.0f}"),
         shown(
@@ -77,7 +79,8 @@ class CompressionTrack(Track[Compression]):
         shown(
             "twin_seconds",
             "twin s",
-            explanation="*twin s*: seconds of compressing and recovery on the balanced rows",
+            explanation="*twin s*: seconds by the clock, beside whatever else ran, of compressing "
+            "and recovery on the balanced rows",
             better="lower",
             unit="s",
         ),
@@ -115,6 +118,9 @@ class CompressionTrack(Track[Compression]):
         from ltbench.tracks.compression.checks import CHECKS
 
         return CHECKS if recipe.all_needs & SUPPLIES else {}
+
+    def step(self, protocol: Compression, measure: str, classes: int) -> float | None:
+        return classification.step(protocol, measure, classes)
 
     def derived(self, protocol: Compression, grid: Grid) -> Mapping[str, Floats]:
         """What the balanced twin has more of what ranks."""

@@ -51,7 +51,8 @@ class DistillationTrack(Track[Distillation]):
         Measure(
             "evaluation_seconds",
             "evaluation s",
-            "*evaluation s*: training {0.networks} fresh networks on the images and scoring them",
+            "*evaluation s*: seconds by the clock, beside whatever else ran, of training "
+            "{0.networks} fresh networks on the images and scoring them",
             better="lower",
             unit="s",
             table="stored",
@@ -91,6 +92,9 @@ class DistillationTrack(Track[Distillation]):
         from ltbench.tracks.distillation.checks import CHECKS
 
         return CHECKS if "ipc" in recipe.all_needs else {}
+
+    def step(self, protocol: Distillation, measure: str, classes: int) -> float | None:
+        return classification.step(protocol, measure, classes, protocol.networks)
 
     def derived(self, protocol: Distillation, grid: Grid) -> Mapping[str, Floats]:
         """What a set is worth in units of the whole one."""

@@ -9,11 +9,14 @@ import torch
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Track
 from ltbench.datasets import Dataset
+from ltbench.protocols.schema import Protocol
 from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import SUPPLIES, run
+
+TWIN = ("data", "network", "budget")  # what a protocol shares with its balanced twin
 
 
 class RecognitionTrack(Track[Recognition]):
@@ -59,6 +62,9 @@ class RecognitionTrack(Track[Recognition]):
 
         return checks(recipe)
 
+    def step(self, protocol: Recognition, measure: str, classes: int) -> float | None:
+        return classification.step(protocol, measure, classes)
+
     def derived(self, protocol: Recognition, grid: Grid) -> Mapping[str, Floats]:
         """Relative accuracy, of which the protocol's balanced twin holds the references."""
         if protocol.scoring.balanced is None:
@@ -67,6 +73,11 @@ class RecognitionTrack(Track[Recognition]):
         own = np.stack([grid.among(there, recipe) for recipe in grid.recipes])
         plain = grid.among(there, self.reference)
         return {"relative_accuracy": relative_accuracy(grid.values["accuracy"], plain, own)}
+
+    def unlike(self, protocol: Recognition, other: Protocol) -> str | None:
+        """A twin has other rows of the same data, and all else alike."""
+        parts = [part for part in TWIN if getattr(protocol, part) != getattr(other, part, None)]
+        return f"it differs in [{'] and ['.join(parts)}]" if parts else None
 
     def carried(
         self, old: Mapping[str, Any], protocol: Recognition | None

@@ -12,8 +12,8 @@ from ltbench.contract.track import Board, Check, Finder, Outcome, Track
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.tracks.tabular.measures import MEASURES, NAMES
-from ltbench.tracks.tabular.parts import Part, Parts, told
-from ltbench.tracks.tabular.problem import Tabular
+from ltbench.tracks.tabular.parts import Part, Parts, parts_of, told
+from ltbench.tracks.tabular.problem import FLOOR, Tabular
 from ltbench.tracks.tabular.track import load, plan, run, seconds
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class TabularTrack(Track[Tabular]):
     name = "tabular"
     problem = Tabular
     needs = frozenset({"two_classes", "ordered"})
-    floor = ("erm", "class-weights", "threshold")
+    floor = FLOOR
     doing = "fitting"
     unit = "plain learners"
     measures = MEASURES
@@ -61,6 +61,13 @@ class TabularTrack(Track[Tabular]):
 
         content = compare(protocol, records)
         return Board(content, partial(markdown, content), partial(frame, content))
+
+    def refused(self, record: Record) -> str | None:
+        try:
+            parts_of(record)
+        except msgspec.ValidationError as error:
+            return f"its parts are none ({str(error).replace('`', '')})"
+        return None
 
     def shown(self, protocol: Tabular) -> list[str]:
         ranking = protocol.scoring.ranking

@@ -6,18 +6,24 @@ import msgspec
 
 from ltbench.rendering.cells import (
     DASH,
+    UNLIKE,
     code,
+    cost_cell,
     legend,
     measured,
     number,
     plain,
     recipe_cell,
+    resolved,
+    seconds,
     table_of,
+    title,
 )
 from ltbench.scoring.measures import Measure
-from ltbench.scoring.statistics import Mean
-from ltbench.tracks.tabular.comparison import PLAIN, TUNED, Against, Compared, Comparison
+from ltbench.scoring.statistics import NOTHING, Mean
+from ltbench.tracks.tabular.comparison import Against, Compared, Comparison
 from ltbench.tracks.tabular.measures import MEASURES, NAMES, ranking_of
+from ltbench.tracks.tabular.problem import PLAIN, TUNED
 
 if TYPE_CHECKING:
     import pandas
@@ -34,7 +40,7 @@ def markdown(board: Comparison) -> str:
     ranking = measure.label
     whole, parts = ([r for r in board.rows if r.whole is which] for which in (True, False))
     blocks = [
-        f"# {board.protocol}",
+        title(board.protocol, board.cells, board.wanted),
         board.description,
         _first_table(whole, measure, ranked=board.friedman is not None),
         "Recipes that not every learner takes, on the problems that they can take; compare their "
@@ -45,14 +51,15 @@ def markdown(board: Comparison) -> str:
         legend(
             "In percent: means over learners and tables, of each seed's two folds",
             f"*over {PLAIN}*, *over {TUNED}*: the difference in {ranking} to plain learners, and "
-            "to those with a threshold set on held-out rows, on the same problems, with the 95 % "
-            "interval over tables",
+            f"to those with a threshold set on held-out rows, on the same problems, with the 95 % "
+            f"interval {_over(board)}",
             *(
                 ["lower is better; a difference above zero is a gain"]
                 if measure.better == "lower"
                 else []
             ),
             *_ordering(board),
+            *_short(board),
             *_ranks(board),
             "*F1*, *G-mean*: of decisions, which are the recipe's own: the largest score unless it "
             "moves them",
@@ -60,13 +67,21 @@ def markdown(board: Comparison) -> str:
             "training rows scored by models that did not see them",
             "*AUPRC* needs no threshold",
             "*Brier*: lower is better, needs no threshold",
-            "*cost*: processor time in units of plain learners, timed beside",
-            f"† does not beat `{TUNED}`: the interval of its difference is not above zero",
+            "*cost*: processor time of all cells in units of plain learners, timed beside",
+            *_ranges(board),
+            f"† is not shown to beat `{TUNED}`: its difference does not hold at 5 % by Benjamini "
+            "and Hochberg's procedure for all rows, or is a loss",
             "‡ pays with calibration: its Brier score is worse than that of plain learners by a "
             "point or more",
         ),
-        "Problems, each a table with a learner, that are won, tied and lost, by the 95 % interval "
-        f"of the difference in {ranking} over seeds; and {ranking} by learner:",
+        *(
+            [resolved(measure, board.resolution, _what(board), "rows", f" from `{board.floor}`")]
+            if board.resolution is not None
+            else []
+        ),
+        "Problems, each a table with a learner, that are won, tied and lost on these rows, each "
+        f"judged by the 95 % interval of the difference in {ranking} over seeds, widened as above; "
+        f"and {ranking} by learner:",
         table_of(
             ["recipe", f"against {PLAIN}", f"against {TUNED}", *board.learners, "cells"],
             [
@@ -95,14 +110,13 @@ def markdown(board: Comparison) -> str:
         + "; ".join(f"{name} {', '.join(map(str, c))}" for name, c in board.tables.items())
         + ".",
         table_of(
-            ["recipe", *(OF[name].label for name in others), "rows", "s", "MB"],
+            ["recipe", *(OF[name].label for name in others), "rows", "work s"],
             [
                 [
                     recipe_cell(row.recipe, []),
                     *(_value(row, name) for name in others),
                     number(row.cost.passes, "{:.2f}"),
-                    number(row.cost.seconds, "{:.3f}"),
-                    number(row.cost.peak_memory_mb, "{:.1f}"),
+                    seconds(row.cost.work, decimals=3),
                 ]
                 for row in board.rows
             ],
@@ -113,15 +127,12 @@ def markdown(board: Comparison) -> str:
             "but the largest score",
             "of two classes, F1, F2 and AUPRC are of the rarer; of more, means over classes",
             "*rows*: that were fitted, in units of the training rows",
-            "*s*: seconds that a cell's fits with one learner took; *MB*: memory above the idle "
-            "process; both medians",
+            "*work s*: seconds of the processor for a cell's fits with one learner, the median",
         ),
         "\n".join(
             f"- {code(row.recipe)}: {plain(note)}" for row in board.rows for note in row.notes
         ),
-        "\n".join(
-            f"- Seconds and memory were measured on {plain(machine)}." for machine in board.machines
-        ),
+        "\n".join(f"- Costs were measured on {plain(machine)}." for machine in board.machines),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -135,13 +146,13 @@ def _first_table(rows: list[Compared], ranking: Measure, ranked: bool) -> str:
         ["recipe", OF["f1"].label, *over, *(OF[name].label for name in FIRST[1:]), "cost"],
         [
             [
-                recipe_cell(row.recipe, row.notes) + _marks(row),
+                recipe_cell(row.recipe, row.notes) + _marks(row) + _of_cells(row),
                 _value(row, "f1"),
                 _difference(ranking, row.over_plain),
                 _difference(ranking, row.over_tuned),
                 *([_average_rank(row)] if ranked else []),
                 *(_value(row, name) for name in FIRST[1:]),
-                number(row.cost.relative, "{:.2f}x"),
+                cost_cell(row.cost),
             ]
             for row in rows
         ],
@@ -157,6 +168,40 @@ def _ordering(board: Comparison) -> list[str]:
     ]
 
 
+def _what(board: Comparison) -> str:
+    return "tables" if len(board.tables) > 1 else "seeds"
+
+
+def _over(board: Comparison) -> str:
+    """What an interval is over."""
+    seeds = "over seeds, widened as all seeds cut the same rows (Nadeau and Bengio)"
+    if len(board.tables) == 1:
+        return seeds
+    return f"over tables, or of one table {seeds}"
+
+
+def _short(board: Comparison) -> list[str]:
+    if not any(_of_cells(row) for row in board.rows):
+        return []
+    return [
+        "a row that lacks cells of most others, or failed on a seed that another finished, has no "
+        "rank and stands below"
+    ]
+
+
+def _of_cells(row: Compared) -> str:
+    """How many cells a row has, where that is not as many as the others."""
+    have = row.board_cells - row.missing_cells
+    return f" ({have} of {row.board_cells} cells)" if row.missing_cells and have else ""
+
+
+def _ranges(board: Comparison) -> list[str]:
+    """What brackets at a cost are, where there are any."""
+    if not any("(" in cost_cell(row.cost) for row in board.rows):
+        return []
+    return [f"in brackets the range over seeds, where the ends differ by a factor of {UNLIKE}"]
+
+
 def _ranks(board: Comparison) -> list[str]:
     test = board.friedman
     if test is None:
@@ -169,7 +214,7 @@ def _ranks(board: Comparison) -> list[str]:
 
 
 def _marks(row: Compared) -> str:
-    marks = "" if row.over_tuned is None or row.over_tuned.better else " †"
+    marks = " †" if row.over_tuned is not None and row.over_tuned.better is False else ""
     if row.brier_over_plain is not None and row.brier_over_plain >= UNCALIBRATED:
         marks += " ‡"
     return marks
@@ -200,22 +245,30 @@ def frame(board: Comparison) -> "pandas.DataFrame":
     import pandas
 
     ranking = ranking_of(board.ranking).name
-    return pandas.DataFrame([_flat(row, ranking) for row in board.rows])
+    found = board.resolution
+    whole = {
+        "detectable_alone": found.alone if found else None,
+        "detectable": found.corrected if found else None,
+    }
+    return pandas.DataFrame([_flat(row, ranking) | whole for row in board.rows])
 
 
 def _flat(row: Compared, ranking: str) -> dict[str, Any]:
     flat: dict[str, Any] = {"recipe": row.recipe, "whole": row.whole}
     flat |= {name: mean.mean for name, mean in row.metrics.items()}
     for name, against in ((PLAIN, row.over_plain), (TUNED, row.over_tuned)):
-        gap = against.difference if against else Mean(None, None, None)
+        gap = against.difference if against else NOTHING
         flat |= {
             f"over_{name}": gap.mean,
             f"over_{name}_low": gap.low,
             f"over_{name}_high": gap.high,
         }
+        for ending in ("p", "adjusted_p"):
+            flat[f"over_{name}_{ending}"] = getattr(against, ending) if against else None
         for outcome in ("won", "tied", "lost"):
             flat[f"{outcome}_against_{name}"] = getattr(against, outcome) if against else None
     flat["brier_over_erm"] = row.brier_over_plain
+    flat |= {"board_cells": row.board_cells, "missing_cells": row.missing_cells}
     flat |= {"average_rank": row.average_rank, "group": row.group}
     flat |= {f"{ranking}_with_{name}": value for name, value in row.by_learner.items()}
     flat |= {f"{ranking}_on_{name}": value for name, value in row.by_table.items()}

@@ -1,16 +1,25 @@
 """What is measured of a learner on a table."""
 
-from ltbench.scoring.measures import Measure
+from math import inf
+
+from ltbench.scoring.measures import SHARES, Measure
+from ltbench.scoring.statistics import Limits
 
 
-def of_decisions(name: str, label: str) -> Measure:
-    return Measure(name, label, f"*{label}*: of decisions, mean over learners")
+def of_decisions(name: str, label: str, limits: Limits = SHARES) -> Measure:
+    return Measure(name, label, f"*{label}*: of decisions, mean over learners", limits=limits)
 
 
 def of_scores(name: str, label: str, better: str = "lower", unit: str = "%") -> Measure:
-    form = "{:.3f}" if unit == "" else ""
-    explanation = f"*{label}*: of scores, mean over learners"
-    return Measure(name, label, explanation, better=better, unit=unit, form=form)  # type: ignore[arg-type]
+    return Measure(
+        name,
+        label,
+        f"*{label}*: of scores, mean over learners",
+        better=better,  # type: ignore[arg-type]
+        unit=unit,
+        form="" if unit else "{:.3f}",
+        limits=SHARES if unit else (0.0, inf),
+    )
 
 
 MEASURES = (
@@ -20,7 +29,7 @@ MEASURES = (
     of_scores("average_precision", "AUPRC", "higher"),
     of_scores("brier", "Brier"),
     of_decisions("balanced_accuracy", "bal. acc."),
-    of_decisions("matthews", "MCC"),
+    of_decisions("matthews", "MCC", (-1.0, 1.0)),
     of_decisions("f2", "F2"),
     of_scores("auc", "AUC", "higher"),
     of_scores("log_loss", "log loss", unit=""),

@@ -7,6 +7,9 @@ from msgspec import Meta
 from ltbench.protocols.schema import AtLeastOne, Name, Protocol, Table
 from ltbench.tracks.tabular.measures import NAMES
 
+PLAIN, TUNED = "erm", "threshold"
+FLOOR = (PLAIN, "class-weights", TUNED)
+
 
 class TableData(Table, frozen=True):
     """One table: its source and fingerprint, and how a classification is made of it.
