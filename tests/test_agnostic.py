@@ -9,7 +9,7 @@ from ltbench.api import run
 from ltbench.boards import markdown
 from ltbench.boards.agnostic import SPLITS, evaluate, frame, splits
 from ltbench.results.reading import records_of
-from ltbench.results.records import write
+from ltbench.results.records import arrays_of, path_of, write
 
 CIFAR100 = np.arange(10000) % 100
 
@@ -70,10 +70,21 @@ def test_the_table_tells_every_split(made, tiny, ltbench):
     text = markdown.agnostic(table)
     assert "F50" in text
     assert "B50" in text
-    assert frame(table).columns.tolist() == ["recipe", *SPLITS]
+    assert frame(table).columns.tolist() == ["recipe", *SPLITS, "seeds"]
     words = ["leaderboard", tiny, "--test-agnostic", "--format", "json", "--results", made[1]]
     told = json.loads(ltbench(*words).stdout)
     assert told["rows"][0]["accuracy"].keys() == set(SPLITS)
+
+
+def test_a_row_that_lacks_a_seed_comes_last(made):
+    problem, results = made
+    best = evaluate(problem, results)[0].rows[0].recipe
+    for record in records_of(problem, results)[0]:  # a third row, so that most have both seeds
+        if record.recipe != best:
+            write(results, structs.replace(record, recipe="other"), arrays_of(results, record))
+    path_of(results, problem.name, best, 0).unlink()
+    rows = evaluate(problem, results)[0].rows
+    assert [(row.recipe == best, row.seeds) for row in rows] == [(False, 2), (False, 2), (True, 1)]
 
 
 def test_too_few_test_rows_are_refused():

@@ -1,7 +1,7 @@
 """A cell is recorded whatever its track gives; what cannot be written down costs that cell alone."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +112,18 @@ def test_the_other_cells_of_its_run_are_done(tmp_path, given, told, jobs):
     assert [(record.seed, record.status) for record in kept] == [(0, "ok"), (1, "failed")]
     assert kept[0].measures == {"hits": 0.5, "misses": None}
     assert told in kept[1].reason
+
+
+def test_details_that_the_track_would_not_read_fail_the_cell():
+    class Picky(GuessingTrack):
+        def refused(self, record):
+            return f"it holds {record.details}" if record.details else None
+
+    cell = replace(cell_of(None), track=Picky(Outcome({"hits": 0.5}, details=Details(1))))
+    record, _ = run_cell(cell, None, CPU)
+    assert (record.status, record.reason) == ("failed", "it holds {'held': 1}")
+    kept = replace(cell_of(None), track=Picky(Outcome({"hits": 0.5})))
+    assert run_cell(kept, None, CPU)[0].status == "ok"
 
 
 def test_numbers_of_numpy_and_structs_are_written_down_as_plain_ones(tmp_path):

@@ -45,6 +45,24 @@ def test_the_drop_is_paired_over_the_seeds_that_both_have(results, asked):
     assert dm.drop.high - dm.drop.mean == pytest.approx(12.7062 * 0.02, abs=1e-4)
 
 
+def test_rows_that_lack_seeds_come_last(results):
+    for name in (MILD, HARSH):
+        protocol = ltbench.protocol(name)
+        told = {"protocol": name, "hash": protocol.hash, "track": protocol.track}
+        for recipe, seeds in (("sdd", (0,)), ("herding", (0, 1))):
+            for seed in seeds:
+                found = {"recipe": recipe, "seed": seed, "measures": {"accuracy": 0.9}}
+                write(results, structs.replace(RECORD, **told, **found), None)
+    rows = evaluate(installed(), MILD, results)[0].rows
+    # nothing is lost by `sdd` on one seed; it does not come before those with two
+    assert [(row.recipe, row.seeds) for row in rows] == [
+        ("herding", 2),
+        ("dm", 2),
+        ("random", 2),
+        ("sdd", 1),
+    ]
+
+
 def test_the_command_prints_the_table_in_every_form(results, ltbench):
     words = ["leaderboard", MILD, "--stability", "--results", results]
     text = ltbench(*words).stdout

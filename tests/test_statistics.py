@@ -1,5 +1,6 @@
 """Intervals, verdicts and orders, held against scipy and against numbers worked by hand."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -18,10 +19,13 @@ from ltbench.scoring.statistics import (
     lacking,
     levels,
     means_of,
+    moments,
     p_values,
     pairs_of,
     rank_ranges,
     resolution,
+    rounded,
+    rounded_p,
     wanted,
 )
 
@@ -64,6 +68,28 @@ def test_equal_values_have_no_interval_but_the_one_of_a_known_step(values):
     assert np.isnan(p_values(values)[0])
     # t with three degrees of freedom is 3.1824; the deviation is taken to be the step
     assert interval(values, step=0.002)[1][0] == pytest.approx(3.182446 * 0.002 / 2)
+
+
+def test_one_seed_has_no_interval_though_a_step_is_known():
+    assert interval(np.array([0.5, NAN]), step=0.002)[1] == np.inf
+
+
+def test_moments_are_over_the_last_axis_whatever_stands_before():
+    values = random(2, 3, 4)
+    values[1, 2, 0] = NAN
+    n, mean, spread = moments(values)
+    assert n.tolist() == [[4, 4, 4], [4, 4, 3]]
+    assert mean == pytest.approx(np.nanmean(values, axis=2))
+    assert spread == pytest.approx(np.nanstd(values, axis=2, ddof=1))
+    assert [float(one) for one in moments(values[0, 0])] == pytest.approx(
+        [4, values[0, 0].mean(), values[0, 0].std(ddof=1)]
+    )
+    assert p_values(values).shape == (2, 3)
+
+
+def test_numbers_have_six_digits_and_p_values_three_figures():
+    assert [rounded(0.12345678), rounded(NAN), rounded(np.inf)] == [0.123457, None, None]
+    assert [rounded_p(0.000123456), rounded_p(NAN)] == [0.000123, None]
 
 
 def test_a_step_narrows_no_interval():
@@ -176,6 +202,16 @@ def test_equal_rows_share_their_ranks_at_any_step():
     assert ranges([[0.5, 0.6, 0.7]] * 2, step=0.002) == [(1, 2), (1, 2)]
 
 
+def test_what_is_just_at_the_level_holds():
+    pairs = pairs_of(random(2, 5))
+    assert replace(pairs, adjusted=np.array([0.05])).held.tolist() == [True]
+
+
+def test_a_row_with_a_seed_less_is_still_ranked():
+    values = [[NAN, 0.8, 0.81, 0.79], [0.4, 0.51, 0.6, 0.45], [0.1, 0.2, 0.3, 0.1]]
+    assert ranges(values) == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_rows_without_values_come_last():
     values = [[NAN] * 3, [0.1, 0.2, 0.3], [0.4, 0.51, 0.6]]
     assert ranges(values) == [(3, 3), (2, 2), (1, 1)]
@@ -230,11 +266,13 @@ def test_a_table_that_tells_nothing_asks_for_the_most_of_its_first_pair():
     assert told.corrected == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("values", [random(4, 2), random(1, 5), np.full((2, 3), NAN)])
-def test_too_few_seeds_or_rows_tell_nothing(values):
+@pytest.mark.parametrize(
+    ("values", "n"), [(random(4, 2), 2), (random(1, 5), 0), (np.full((2, 3), NAN), 0)]
+)
+def test_too_few_seeds_or_rows_tell_nothing(values, n):
     pairs = pairs_of(values)
     told = resolution(pairs.n, pairs.spread, pairs.adjusted)
-    assert (told.pairs, told.told_apart) == (0, 0)
+    assert (told.n, told.pairs, told.told_apart) == (n, 0, 0)
     assert (told.spread, told.alone, told.corrected) == (None, None, None)
 
 
@@ -248,7 +286,9 @@ T, F = True, False
         ([[T, T], [T, T]], [[F, F], [F, F]], None, [[T, T], [T, T]]),
         # most have the first alone
         ([[T, T], [T, F], [T, F]], [[F, F]] * 3, None, [[T, F]] * 3),
-        # of two the reference decides
+        ([[T, T], [T, T], [T, F], [T, F], [T, F]], [[F, F]] * 5, None, [[T, F]] * 5),
+        # half is not most; of two the reference decides
+        ([[T, T], [T, F]], [[F, F]] * 2, None, [[T, F]] * 2),
         ([[T, T], [T, F]], [[F, F]] * 2, 0, [[T, T]] * 2),
         ([[T, T], [T, F]], [[F, F]] * 2, 1, [[T, F]] * 2),
         # who ended badly needs it, if another has it

@@ -128,7 +128,11 @@ def frame(table: Agnostic) -> "pandas.DataFrame":
 
     return pandas.DataFrame(
         [
-            {"recipe": row.recipe, **{name: mean.mean for name, mean in row.accuracy.items()}}
+            {
+                "recipe": row.recipe,
+                **{name: mean.mean for name, mean in row.accuracy.items()},
+                "seeds": row.seeds,
+            }
             for row in table.rows
         ]
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from msgspec import structs
+from scipy.stats import ttest_1samp
 from side_by_side import in_turn, ratio
 
 from ltbench import protocol
@@ -18,6 +19,7 @@ from ltbench.results import index
 from ltbench.results.record_arrays import COSTS, columns
 from ltbench.results.records import Origin, Record, Timing, path_of, read_all, write
 from ltbench.scoring.measures import stored
+from ltbench.scoring.statistics import pairs_of, rank_ranges
 
 DIGITS = protocol("digits-lt")
 TRACK = installed().track(DIGITS.track)
@@ -67,6 +69,27 @@ def test_read(benchmark, tmp_path: Path):
     )
     assert len(found) == 1000
     assert path_of(tmp_path, "digits-lt", "erm", 0).exists()
+
+
+@pytest.mark.benchmark(group="1,000 recipes with 10 seeds to ranges")
+def test_ranges(benchmark):
+    values = np.random.default_rng(0).random((1000, 10))
+
+    def row_by_row():
+        for row in range(len(values)):
+            ttest_1samp(values[row] - values[row + 1 :], 0, axis=1)
+
+    seconds = in_turn({"ranges": lambda: rank_ranges(pairs_of(values)), "rows": row_by_row}, 5)
+    benchmark.extra_info["ratio"] = ratio(seconds["ranges"], seconds["rows"])
+    best, _ = benchmark.pedantic(lambda: rank_ranges(pairs_of(values)), rounds=5)
+    assert len(best) == 1000
+
+
+@pytest.mark.benchmark(group="10,000 records of 1,000 recipes to a table")
+def test_build_of_many_recipes(benchmark):
+    found = columns(list(records(1000, 10)), NAMES)
+    board = benchmark.pedantic(build, args=(TRACK, DIGITS, found), rounds=5, warmup_rounds=1)
+    assert len(board.rows) == 1000
 
 
 RECIPES, SEEDS, NEW = 100, 10_000, 1000
