@@ -12,6 +12,7 @@ from ltbench.scoring.statistics import Cost, Mean, Resolution
 
 DASH = "–"
 UNLIKE = 1.25  # the largest cost of a seed over the smallest, from which on both are shown
+NEXT_TO_NOTHING = 0.1  # a cost whose range tells nothing
 
 
 def table_of(headers: list[str], rows: list[list[str]]) -> str:
@@ -99,7 +100,7 @@ def cost_cell(cost: Cost) -> str:
         return DASH
     text = f"{_times(cost.relative)}x"
     low, high = cost.relative_low, cost.relative_high
-    if low is not None and high is not None and high >= UNLIKE * low and high >= 0.1:
+    if low is not None and high is not None and high >= max(UNLIKE * low, NEXT_TO_NOTHING):
         text += f" ({_times(low)}–{_times(high)})"
     return text
 
