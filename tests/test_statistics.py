@@ -19,6 +19,7 @@ from ltbench.scoring.statistics import (
     lacking,
     levels,
     means_of,
+    medians,
     moments,
     p_values,
     pairs_of,
@@ -68,6 +69,11 @@ def test_equal_values_have_no_interval_but_the_one_of_a_known_step(values):
     assert np.isnan(p_values(values)[0])
     # t with three degrees of freedom is 3.1824; the deviation is taken to be the step
     assert interval(values, step=0.002)[1][0] == pytest.approx(3.182446 * 0.002 / 2)
+
+
+def test_a_spread_that_does_not_show_in_six_digits_is_none():
+    values = 0.5 + np.array([[0.0, 0.0, 1.2e-6], [0.0, 0.0, 2e-6]])  # deviations 0.7e-6, 1.2e-6
+    assert np.isinf(interval(values)[1]).tolist() == [True, False]
 
 
 def test_one_seed_has_no_interval_though_a_step_is_known():
@@ -276,6 +282,16 @@ def test_too_few_seeds_or_rows_tell_nothing(values, n):
     assert (told.spread, told.alone, told.corrected) == (None, None, None)
 
 
+def test_what_is_told_of_a_table_is_that_of_its_tested_pairs():
+    n, spread = np.array([5, 5, 5, 3, 0, 2]), np.array([1.0, 2.0, 9.0, 3.0, NAN, NAN])
+    told = resolution(n, spread, np.array([0.05, 0.051, 0.9, 0.01, NAN, NAN]))
+    assert (told.n, told.pairs, told.told_apart, told.spread) == (5, 4, 2, 2.5)
+    nothing = resolution(np.array([0, 0, 0, 1, 1, 2]), np.full(6, NAN), np.full(6, NAN))
+    assert nothing.n == 1
+    nothing = resolution(np.array([0, 1, 2, 2, 3, 9]), np.full(6, NAN), np.full(6, NAN))
+    assert nothing.n == 2
+
+
 T, F = True, False
 
 
@@ -359,11 +375,22 @@ def test_intervals_end_at_what_a_value_can_be():
     assert means_of(values)[0].high == pytest.approx(0.95 + 12.7062 * 0.05, abs=1e-5)
 
 
+def test_medians_leave_out_what_is_missing():
+    values = random(2, 7, 6)
+    for row in range(7):  # of six seeds down to none
+        values[:, row, 6 - row :] = NAN
+    told = medians(values)
+    for row in range(6):
+        assert told[row] == pytest.approx(np.nanmedian(values[:, row], axis=1), abs=1e-6)
+    assert told[6] == [None, None]
+
+
 def test_costs_are_medians_with_the_range_of_the_ratio():
     numbers = np.array([[[1.0, 4.0, 2.0], [3.0, NAN, NAN], [NAN] * 3]] * 4)
+    numbers[1] *= 5
     numbers[2] *= 10
     assert costs_of(numbers) == [
-        Cost(2.0, 1.0, 4.0, 2.0, 20.0, 2.0),
-        Cost(3.0, 3.0, 3.0, 3.0, 30.0, 3.0),
+        Cost(2.0, 1.0, 4.0, 10.0, 20.0, 2.0),
+        Cost(3.0, 3.0, 3.0, 15.0, 30.0, 3.0),
         Cost(None, None, None, None, None, None),
     ]
