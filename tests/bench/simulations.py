@@ -1,8 +1,8 @@
 """What intervals, ranges and verdicts are worth: the figures of docs/numbers.md, made again.
 
 python tests/bench/simulations.py                  # simulations, some minutes
-python tests/bench/simulations.py --real FOLDER    # ... and real seeds: a results folder with many
-                                               # seeds of a few recipes of digits-lt
+python tests/bench/simulations.py --real FOLDER    # ... and real seeds: a results folder with
+                                                   # many of a few recipes of digits-lt
 """
 
 import argparse
@@ -58,7 +58,7 @@ def alike(rows: int) -> Callable[[np.random.Generator], Floats]:
 
 
 def unlike(rows: int) -> Callable[[np.random.Generator], Floats]:
-    """Levels three times as far apart as seeds spread, and every third row as the one before."""
+    """Levels that spread by twice the deviation of a difference, every third as the one before."""
 
     def levels(chance: np.random.Generator) -> Floats:
         level = chance.normal(size=rows) * 3
