@@ -267,6 +267,7 @@ class Registry:
                 self._load(plugin)
 
     def those_with(self, hook: str) -> list[Plugin]:
+        """The plugins whose source names a hook, or cannot be read."""
         return [plugin for plugin in self.plugins if hook in plugin.source or plugin.file is None]
 
     def _load(self, plugin: Plugin) -> None:
