@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,10 @@ from msgspec.structs import replace
 
 from ltbench import Recipe, recipe
 from ltbench.augmentation.views import Views
+from ltbench.contract.context import Run
+from ltbench.models.mlp import Network
 from ltbench.testing.task import rows_of
+from ltbench.tracks.distillation import checks
 from ltbench.tracks.distillation.checks import BUDGET, COUNTS, distilled
 from ltbench_plugins.distillation.distribution_matching import batches, blends, stored
 
@@ -107,6 +111,19 @@ def test_learned_rows_begin_as_those_that_chance_keeps():
     still = replace(BUDGET, lr=1e-12)
     kept, made = (distilled(recipe(text), rows, still) for text in ("random", "sdd"))
     torch.testing.assert_close(made.inputs, kept.inputs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["dm", "sdd", "lad(steps=1)"])
+def test_networks_see_standardised_images_and_stored_ones_are_as_the_rows(monkeypatch, text):
+    """With a mean of 30 and a deviation of 2 what is seen lies far from what is stored."""
+    seen, views = [], Views(mean=(30.0,), std=(2.0,), strategy=("flip",))
+    monkeypatch.setattr(checks, "Run", partial(Run, views=views))
+    forward = Network.features
+    monkeypatch.setattr(Network, "features", lambda self, x: seen.append(x) or forward(self, x))
+    rows = rows_of(COUNTS)
+    made = distilled(recipe(text), rows, replace(BUDGET, iterations=1))
+    assert all(-19 < x.mean() < -11 for x in seen)  # about -30 / 2
+    assert rows.inputs.min() <= made.inputs.min() and made.inputs.max() <= rows.inputs.max()
 
 
 def test_repeats_of_a_real_row_go_apart():
