@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 
 from ltbench.scoring import metrics
 from ltbench.scoring.measures import NAMES
-from ltbench.tracks.tabular.measures import NAMES as TABULAR
+from ltbench.tracks.tabular.measures import NAMES as TABULAR_NAMES
 
 
 @st.composite
@@ -100,6 +100,12 @@ def test_scored_gives_every_name_and_warns_of_nothing():
 def test_the_geometric_mean_of_many_classes_does_not_vanish():
     assert metrics.g_mean(np.full(5000, 0.4)) == pytest.approx(0.4)
     assert metrics.g_mean(np.array([0.9, 0.0, np.nan])) == 0
+    labels = np.repeat(np.arange(800), 4)
+    predicted = np.where(np.arange(3200) % 4 == 0, labels, (labels + 1) % 800)
+    counts = metrics.counted(labels, predicted, 800)
+    assert metrics.OF_COUNTS["g_mean"](counts, None) == pytest.approx(0.25)
+    none = metrics.Counts(np.array([[0.0, 5], [4, 9]]), np.ones((2, 2)), np.array([[9.0, 9]] * 2))
+    assert metrics.OF_COUNTS["g_mean"](none, None) == pytest.approx([0, 2 / 3])
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -135,7 +141,7 @@ def test_the_metrics_of_tables_are_those_of_scikit_learn(classes):
         "brier": ((probabilities - hot) ** 2).sum(axis=1).mean() / 2,
         "log_loss": known.log_loss(labels, probabilities),
     }
-    assert set(found) == set(TABULAR)
+    assert set(found) == set(TABULAR_NAMES)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value), name
     if positive:
