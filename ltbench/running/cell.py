@@ -1,7 +1,7 @@
 """One protocol x recipe x seed: run it and tell what it yielded."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -55,7 +55,9 @@ def run_cell(
         with environment.own(threads, cell.seed), checkpoints.used(checkpoint):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
-        record = yielded(blank(cell, device, outcome.status, outcome.reason), outcome)
+        notes = [*getattr(source, "notes", ()), *outcome.notes]
+        record = blank(cell, device, outcome.status, outcome.reason)
+        record = yielded(record, replace(outcome, notes=notes))
     except Unresumable as error:
         checkpoint.drop()
         events.say(f"begins anew, not from its checkpoint: {error}")
@@ -84,7 +86,7 @@ def yielded(record: Record, outcome: Outcome) -> Record:
         recall=outcome.recall,
         class_counts=outcome.class_counts,
         transductive=outcome.transductive,
-        notes=[*record.notes, *outcome.notes],
+        notes=list(dict.fromkeys([*record.notes, *outcome.notes])),
         details=details,
         control=outcome.control,
         continued=outcome.continued,
