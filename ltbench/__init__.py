@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ltbench.contract.method import Rule as Rule
     from ltbench.contract.method import Share as Share
     from ltbench.contract.method import hook as hook
+    from ltbench.contract.method import hooks as hooks
     from ltbench.contract.method import one as one
     from ltbench.contract.recipes import Recipe as Recipe
     from ltbench.contract.track import Board as Board
@@ -67,6 +68,7 @@ _HOMES = {
     "head_weights": "models.heads",
     "hook": "contract.method",
     "hookimpl": "contract.hookspecs",
+    "hooks": "contract.method",
     "leaderboard": "api",
     "one": "contract.method",
     "protocol": "api",

@@ -1,4 +1,4 @@
-"""One record with its predictions, for tests of what is done with records."""
+"""One record with its arrays, for tests of what is done with records."""
 
 import numpy as np
 
@@ -8,6 +8,7 @@ RECORD = Record(
     protocol="tiny",
     version=1,
     hash="0123456789abcdef",
+    track="recognition",
     fingerprint="c10b9250e22f3a67",
     recipe="sam(rho=0.8)",
     parameters={"sam": {"rho": 0.8}},
@@ -15,7 +16,7 @@ RECORD = Record(
     seed=3,
     status="ok",
     environment={"cpu": "a processor", "threads": 1},
-    metrics={"balanced_accuracy": 0.1 + 0.2, "few": None},
+    measures={"balanced_accuracy": 0.1 + 0.2, "few": None},
     timing=Timing(1.0, 1.0, 0.5, 2.0, 2.0, 3.5),
 )
 PREDICTIONS = {

@@ -2,13 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-import ltbench
-from ltbench import LTBenchError
+from ltbench import LTBenchError, protocol
 from ltbench.api import run
-from ltbench.boards import rendering
-from ltbench.boards.agnostic import SPLITS, evaluate, splits
+from ltbench.boards import markdown
+from ltbench.boards.agnostic import SPLITS, evaluate, frame, splits
 from ltbench.results.reading import records_of
+from ltbench.results.records import write
 
 CIFAR100 = np.arange(10000) % 100
 
@@ -49,27 +50,29 @@ def made(tiny, tmp_path):
     results = tmp_path / "results"
     tiny.write_text(tiny.read_text().replace("test_per_class = 20", "test_per_class = 60"))
     run(tiny, ["erm", "logit-adjustment"], 2, results=results)
-    return ltbench.protocol(tiny), results
+    return protocol(tiny), results
 
 
 def test_accuracy_on_the_uniform_split_is_that_of_the_record(made):
-    protocol, results = made
-    table, rejected = evaluate(protocol, results)
+    problem, results = made
+    table, rejected = evaluate(problem, results)
     assert rejected == []
-    found, _ = records_of(protocol, results)
+    found, _ = records_of(problem, results)
     for row in table.rows:
         own = [record for record in found if record.recipe == row.recipe]
-        expected = np.mean([record.metrics["accuracy"] for record in own])
+        expected = np.mean([record.measures["accuracy"] for record in own])
         assert row.accuracy["uniform"].mean == pytest.approx(expected, abs=1e-6)
         assert row.seeds == 2
 
 
-def test_the_table_tells_every_split(made):
+def test_the_table_tells_every_split(made, tiny, ltbench):
     table, _ = evaluate(*made)
-    text = rendering.agnostic(table)
+    text = markdown.agnostic(table)
     assert "F50" in text
     assert "B50" in text
-    told = json.loads(rendering.json(table))
+    assert frame(table).columns.tolist() == ["recipe", *SPLITS]
+    words = ["leaderboard", tiny, "--test-agnostic", "--format", "json", "--results", made[1]]
+    told = json.loads(ltbench(*words).stdout)
     assert told["rows"][0]["accuracy"].keys() == set(SPLITS)
 
 
@@ -79,7 +82,17 @@ def test_too_few_test_rows_are_refused():
 
 
 def test_missing_predictions_are_refused(made):
-    protocol, results = made
+    problem, results = made
     next(results.rglob("*.npz")).unlink()
     with pytest.raises(LTBenchError, match="is missing or not the file"):
-        evaluate(protocol, results)
+        evaluate(problem, results)
+
+
+@pytest.mark.parametrize("kept", [None, ["predicted"]])
+def test_records_without_a_label_a_row_are_refused(made, kept):
+    problem, results = made
+    for record in records_of(problem, results)[0]:
+        arrays = {name: np.zeros(3) for name in kept} if kept else None
+        write(results, structs.replace(record, arrays=""), arrays)
+    with pytest.raises(LTBenchError, match="of the track recognition, which keeps no predictions"):
+        evaluate(problem, results)

@@ -17,7 +17,7 @@ import torch
 
 from ltbench.api import run
 from ltbench.results import records
-from ltbench.results.records import predictions_of, read
+from ltbench.results.records import arrays_of, read
 from ltbench.training import checkpoints
 from ltbench.training.checkpoints import path_of
 from ltbench.training.timing import Clock, aside
@@ -108,7 +108,7 @@ def go(tiny, tmp_path):
         if record.status != "ok":
             return record, notes, None, None
         weights = torch.load(tmp_path / "weights", weights_only=True)
-        return record, notes, predictions_of(results, record), weights
+        return record, notes, arrays_of(results, record), weights
 
     call.results = results
     return call
@@ -130,7 +130,7 @@ def broken(go, killed):
 def same(one, other):
     """Whether two outcomes have the same numbers, predictions and weights."""
     first, second = one[0], other[0]
-    assert (first.metrics, first.recall) == (second.metrics, second.recall)
+    assert (first.measures, first.recall) == (second.measures, second.recall)
     assert first.timing.passes == second.timing.passes
     for a, b in ((one[2], other[2]), (one[3], other[3])):
         assert a.keys() == b.keys()
@@ -182,7 +182,7 @@ RECIPES = ("sam", "crt(share=0.5)+mixup")
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_numbers(tiny, tmp_path):
     def numbers(folder):
         found = run(tiny, RECIPES, seeds=1, results=tmp_path / folder, jobs=2)
-        return {record.recipe: (record.metrics, record.recall) for record in found}
+        return {record.recipe: (record.measures, record.recall) for record in found}
 
     def in_own_group():
         os.setsid()
@@ -286,10 +286,10 @@ def test_a_checkpoint_is_read_without_running_what_is_in_it(go, broken, tmp_path
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_checkpoint_of_a_method_whose_source_changed_is_not_used(go, broken, tmp_path):
+def test_a_checkpoint_of_a_method_whose_code_changed_is_not_used(go, broken, tmp_path):
     broken("killer")
     path = tmp_path / "methods.py"
-    path.write_text(path.read_text() + "\n# another line\n")
+    path.write_text(path.read_text() + "\nANOTHER = 1\n")
     record, notes, *_ = go("killer")
     assert (record.status, record.continued) == ("ok", 0)
     assert "of other code" in notes[0]

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
-from msgspec import structs
+from msgspec import json, structs, to_builtins
 from sample_record import RECORD
 
 from ltbench import protocol
-from ltbench.boards.rendering import csv, frame, json, markdown
-from ltbench.results.records import Part, Timing
-from ltbench.scoring.metrics import TABULAR_NAMES
+from ltbench.results.records import Timing
 from ltbench.tracks.tabular.comparison import _ranked, compare
+from ltbench.tracks.tabular.markdown import frame, markdown
+from ltbench.tracks.tabular.measures import NAMES
+from ltbench.tracks.tabular.parts import Part, Parts
+from ltbench.tracks.tabular.problem import TabularScoring
 
 LEARNERS = ("logistic", "tree")
 TABLES = ("one", "two", "three")
@@ -27,8 +29,8 @@ def known(tmp_path):
     return protocol(path)
 
 
-def part(f1, brier=0.1, g_mean=0.5, work=1.0):
-    metrics = dict.fromkeys(TABULAR_NAMES, 0.5) | {"f1": f1, "brier": brier, "g_mean": g_mean}
+def part(f1, brier=0.1, work=1.0, **more):
+    metrics = dict.fromkeys(NAMES, 0.5) | {"f1": f1, "brier": brier, **more}
     return Part("ok", metrics=metrics, timing=Timing(1.0, work, 1.0, work, 1.0, 0.0))
 
 
@@ -48,8 +50,8 @@ def records(known, recipe, f1, learners=LEARNERS, **given):
                 recipe=recipe,
                 seed=seed,
                 table=table,
-                parts=parts,
-                metrics={},
+                details=to_builtins(Parts(parts)),
+                measures={},
                 timing=None,
                 class_counts=[90, 10],
                 notes=[],
@@ -157,6 +159,25 @@ def test_what_does_not_beat_the_threshold_or_costs_calibration_is_marked(known):
     assert set(lines) == set(marked)
 
 
+def test_what_ranks_is_written_in_its_unit_and_lower_may_be_better(known):
+    by_loss = structs.replace(known, scoring=TabularScoring(ranking="log_loss"))
+    found = [
+        *records(known, "erm", plain, log_loss=0.5),
+        *records(known, "smote", plain, log_loss=0.4),
+    ]
+    board = compare(by_loss, found)
+    assert [row.recipe for row in board.rows] == ["smote", "erm"]
+    text = markdown(board)
+    first, by_learner = (text.split("\n\n")[n] for n in (2, 5))
+    assert "+0.100 ± 0.000" in first
+    assert "a difference above zero is a gain" in " ".join(text.split())
+    line = next(line for line in by_learner.splitlines() if "smote" in line)
+    told = [cell.strip() for cell in line.split("|")[2:-1]]
+    assert told == ["6/0/0", "–", "0.400", "0.400", "18 ok"]
+    assert frame(board).set_index("recipe").loc["smote", "log_loss_with_tree"] == 0.4
+    assert "f1_with_tree" not in frame(board).columns
+
+
 def test_costs_are_the_work_of_all_parts_over_that_of_plain_learners(known):
     found = [*records(known, "erm", plain), *records(known, "smote", plain, work=3.0)]
     costs = {row.recipe: row.cost.relative for row in compare(known, found).rows}
@@ -165,15 +186,22 @@ def test_costs_are_the_work_of_all_parts_over_that_of_plain_learners(known):
 
 def test_a_table_that_cannot_be_had_is_told(known):
     found = [*records(known, "erm", plain), *records(known, "smote", plain)]
-    lost = structs.replace(found[0], parts={}, status="failed", reason="table one is gone")
+    lost = structs.replace(found[0], details={}, status="failed", reason="table one is gone")
     row = next(r for r in compare(known, [lost, *found[1:]]).rows if r.recipe == "erm")
     assert row.notes == ["table one is gone (one)"]
     assert row.status["failed"] == 1
 
 
+def test_the_rows_of_each_class_are_told_though_a_cell_failed(known):
+    found = list(records(known, "erm", plain))
+    lost = structs.replace(found[0], details={}, class_counts=[], status="failed", reason="gone")
+    for order in ([lost, *found[1:]], [*found[1:], lost]):
+        assert compare(known, order).tables == dict.fromkeys(TABLES, [90, 10])
+
+
 def test_every_form_has_every_recipe(known):
     board = compare(known, [*records(known, "erm", plain), *records(known, "smote", plain)])
     assert list(frame(board).recipe) == [row.recipe for row in board.rows]
-    assert "over_erm_low" in csv(board).splitlines()[0]
-    assert '"friedman": null' in json(board)
+    assert "over_erm_low" in frame(board).columns
+    assert b'"friedman":null' in json.encode(board)
     assert markdown(board) == markdown(board)

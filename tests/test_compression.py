@@ -12,11 +12,14 @@ from ltbench.boards.leaderboard import build
 from ltbench.contract.context import Rows
 from ltbench.errors import Unmet
 from ltbench.registry.registry import installed
-from ltbench.results.records import Compressed, predictions_of, read
+from ltbench.results.records import arrays_of, read
+from ltbench.scoring.measures import NAMES
 from ltbench.testing.task import COUNTS, rows_of
+from ltbench.tracks.classification import split
 from ltbench.tracks.compression import pools
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.compression.checks import begun, marked
+from ltbench.tracks.compression.contract import Recovering
 from ltbench.tracks.compression.problem import Compressing, Pool, by_rank
 from ltbench.tracks.recognition import track as recognition
 
@@ -76,6 +79,15 @@ def run(fixed, method, seed=0, source=None):
     return compression.run(fixed, made, seed, source or source_of(fixed), CPU)
 
 
+def metrics_of(outcome):
+    """How well the network tells classes apart."""
+    return {name: outcome.measures[name] for name in NAMES}
+
+
+def recovering(text):
+    return Recovering(*recipe(text).methods)
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """The reference is not measured, which most of a small cell's time goes to."""
@@ -122,7 +134,7 @@ def test_what_cannot_be_granted_is_refused_with_its_place(tmp_path, key, value, 
 
 def test_the_twin_has_as_many_rows_and_shares_what_it_can(tiny):
     fixed = protocol(tiny())
-    parts = recognition.split(fixed, source_of(fixed), 3)
+    parts = split(fixed, source_of(fixed), 3)
     tailed, twin = compression.few(fixed, parts, 3)
     assert len(tailed.train) == len(twin.train) == 20
     assert twin.train.labels.bincount().tolist() == [2] * 10
@@ -131,50 +143,55 @@ def test_the_twin_has_as_many_rows_and_shares_what_it_can(tiny):
     assert tailed.class_counts == by_rank(fixed.compressing.class_counts(10), order)
     rows = [{row.numpy().tobytes() for row in part.train.inputs} for part in (tailed, twin)]
     assert len(rows[0] & rows[1]) == sum(min(n, 2) for n in tailed.class_counts)
-    other = compression.few(fixed, recognition.split(fixed, source_of(fixed), 4), 4)[0]
+    other = compression.few(fixed, split(fixed, source_of(fixed), 4), 4)[0]
     assert other.class_counts != tailed.class_counts
 
 
 def test_a_cell_tells_the_network_its_twin_and_its_cost(tiny):
     outcome = run(protocol(tiny()), "kd")
-    told = outcome.fields()["compressed"]
-    assert told.parameters < told.teacher_parameters
-    assert told.macs < told.teacher_macs
-    assert told.latency > 0
-    assert 0 <= told.agreement <= 1
-    assert not told.control
-    assert told.twin.keys() == outcome.metrics.keys()
-    assert told.twin != outcome.metrics
-    assert outcome.seconds > 0
-    assert outcome.arrays()["twin_predicted"].shape == outcome.arrays()["labels"].shape
+    told, twin = outcome.measures, outcome.details.twin
+    assert 0 < told["parameters_left"] < 1
+    assert 0 < told["macs_left"] < 1
+    assert told["latency"] > 0
+    assert 0 <= told["agreement"] <= 1
+    assert told["twin_seconds"] > 0
+    assert not outcome.control
+    assert twin.keys() == set(NAMES)
+    assert twin != metrics_of(outcome)
+    assert told["twin"] == twin["balanced_accuracy"]
+    assert outcome.timing.seconds > 0
+    assert outcome.arrays["twin_predicted"].shape == outcome.arrays["labels"].shape
 
 
 def test_parameters_and_operations_are_those_worked_out_by_hand(quick):
     """Of 28,842 parameters a quarter of 32 filters, twice, leaves 6,066."""
     digits = protocol("compress-digits")
     shorter = msgspec.structs.replace(digits.teacher, epochs=1)
-    told = run(msgspec.structs.replace(digits, teacher=shorter), "l1").compressed
-    assert (told.teacher_parameters, told.parameters) == (28_842, 6_066)
+    told = run(msgspec.structs.replace(digits, teacher=shorter), "l1").measures
+    assert told["parameters"] == 6_066
+    assert told["parameters_left"] == 6_066 / 28_842
     # 3x3 convolutions on 8x8, 4x4 and 2x2 pixels, and a head of 64 features
-    assert told.macs == 9 * (1 * 8 * 64 + 8 * 8 * 16 + 8 * 64 * 4) + 640
+    assert told["macs"] == 9 * (1 * 8 * 64 + 8 * 8 * 16 + 8 * 64 * 4) + 640
+    whole = 9 * (1 * 32 * 64 + 32 * 32 * 16 + 32 * 64 * 4) + 640
+    assert told["macs_left"] == told["macs"] / whole
 
 
 def test_one_seed_gives_one_network_and_another_seed_another(tiny, quick):
     fixed = protocol(tiny())
     first, again, other = (run(fixed, "kd+oe-fsmc", seed) for seed in (0, 0, 1))
-    assert first.metrics == again.metrics
-    assert first.compressed.twin == again.compressed.twin
-    assert first.compressed.teacher == again.compressed.teacher != other.compressed.teacher
-    assert first.metrics != other.metrics
+    assert metrics_of(first) == metrics_of(again)
+    assert first.details.twin == again.details.twin
+    assert first.details.teacher == again.details.teacher != other.details.teacher
+    assert metrics_of(first) != metrics_of(other)
 
 
 def test_a_keep_ratio_of_one_gives_the_teachers_outputs(tiny, quick):
     fixed = protocol(tiny(keep=1.0))
     whole, pruned = run(fixed, "teacher"), run(fixed, "l1")
-    assert np.array_equal(whole.predictions.predicted, pruned.predictions.predicted)
-    assert np.array_equal(whole.predictions.confidence, pruned.predictions.confidence)
-    assert pruned.compressed.agreement == 1
-    assert pruned.compressed.control
+    for name in ("predicted", "confidence"):
+        assert np.array_equal(whole.arrays[name], pruned.arrays[name])
+    assert pruned.measures["agreement"] == 1
+    assert pruned.control
 
 
 @pytest.mark.parametrize(
@@ -205,25 +222,25 @@ def test_a_method_of_this_track_is_skipped_where_nothing_is_compressed(text):
 def test_recognition_methods_compose(tiny, quick, text):
     fixed = protocol(tiny())
     plain, composed = run(fixed, text.partition("+")[0]), run(fixed, text)
-    assert not np.array_equal(plain.predictions.confidence, composed.predictions.confidence)
+    assert not np.array_equal(plain.arrays["confidence"], composed.arrays["confidence"])
 
 
 def test_teachers_are_shared_in_a_process_and_on_disk(tiny, quick, monkeypatch, tmp_path):
     fixed = protocol(tiny())
     first = run(fixed, "l1")
     monkeypatch.setattr(compression.Teachers, "_train", None)  # it would be called, and fail
-    assert run(fixed, "kd").compressed.teacher == first.compressed.teacher
+    assert run(fixed, "kd").details.teacher == first.details.teacher
     compression._teachers.clear()
     again = run(fixed, "l1")
-    assert again.compressed.teacher == first.compressed.teacher
-    assert again.metrics == first.metrics
+    assert again.details.teacher == first.details.teacher
+    assert metrics_of(again) == metrics_of(first)
     (kept,) = (tmp_path / "cache" / "teachers").iterdir()
-    assert first.compressed.teacher in kept.name
+    assert first.details.teacher in kept.name
 
 
 def test_a_teacher_depends_on_its_training_and_not_on_the_recovery(tiny):
     fixed, replace = protocol(tiny()), msgspec.structs.replace
-    parts = recognition.split(fixed, source_of(fixed), 0)
+    parts = split(fixed, source_of(fixed), 0)
 
     def key(**keys):
         return compression.Teachers(replace(fixed, **keys), parts, 0, CPU).key()
@@ -266,7 +283,7 @@ def test_a_pool_that_cannot_be_had_costs_the_cells_alone_that_need_it(tiny, quic
 def test_a_pool_with_rows_of_the_test_split_is_refused(tiny, quick):
     fixed = protocol(tiny())
     source = source_of(fixed)
-    test = recognition.split(fixed, source, 0).test()
+    test = split(fixed, source, 0).test()
     pool = torch.cat([source.pool, test.inputs[:3]])
     leaky = compression.Source(source.train, source.classes, pool=pool)
     with pytest.raises(LTBenchError, match="3 images of ood pool photographs are rows of the test"):
@@ -337,10 +354,11 @@ class Asking(Method):
         return self
 
     def build(self, model, run):
-        self.seen.append((run.counts.tolist(), len(run.train), tuple(run.ood.shape)))
-        assert run.teacher is not model
-        assert torch.equal(run.teacher.head.weight, model.head.weight)
-        assert not any(p.requires_grad for p in run.teacher.parameters())
+        granted = run.granted
+        self.seen.append((run.counts.tolist(), len(run.train), tuple(granted.ood.shape)))
+        assert granted.teacher is not model
+        assert torch.equal(granted.teacher.head.weight, model.head.weight)
+        assert not any(p.requires_grad for p in granted.teacher.parameters())
         return model
 
     def phases(self, plan, run):
@@ -359,12 +377,12 @@ def test_a_method_sees_a_copy_of_the_teacher_the_few_rows_and_the_pool(tiny, qui
 def test_the_label_free_loss_of_others_is_asked_for_without_knowing_them():
     rows = rows_of(COUNTS)
     made = begun(rows)
-    made.recipe = recipe("kd+oe-fsmc")
+    made.recipe = recovering("kd+oe-fsmc")
     inputs = rows.inputs[:8]
     asked = made.recipe.mimic(made.aside(inputs), inputs, made)
-    made.recipe = recipe("kd")
+    made.recipe = recovering("kd")
     assert asked == made.recipe.mimic(made.aside(inputs), inputs, made)
-    made.recipe = recipe("bp+oe-fsmc")
+    made.recipe = recovering("bp+oe-fsmc")
     assert made.recipe.mimic(made.aside(inputs), inputs, made) is None
 
 
@@ -372,12 +390,12 @@ def test_a_pass_aside_leaves_running_statistics_bit_by_bit():
     made = begun(rows_of(COUNTS))
     made.model.train()
     before = copy.deepcopy(made.model.state_dict())
-    scores = made.aside(made.ood).heads[0]
+    scores = made.aside(made.granted.ood).heads[0]
     after = made.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     # and the statistics are the batch's, not the running ones
-    assert not torch.allclose(scores, copy.deepcopy(made.model).eval()(made.ood))
-    assert torch.equal(scores, made.model(made.ood))
+    assert not torch.allclose(scores, copy.deepcopy(made.model).eval()(made.granted.ood))
+    assert torch.equal(scores, made.model(made.granted.ood))
 
 
 def test_a_run_writes_records_and_a_table(tiny, ltbench, tmp_path):
@@ -389,15 +407,18 @@ def test_a_run_writes_records_and_a_table(tiny, ltbench, tmp_path):
     assert "imbalance loss" in done.stdout
     assert "- `kd` over `bp`: " in done.stdout
     record = read(tmp_path / "leaderboards" / "tiny-compress" / "records" / "kd" / "seed-0.json")
-    assert record.compressed.parameters < record.compressed.teacher_parameters
-    assert predictions_of(tmp_path / "leaderboards", record)["twin_predicted"].dtype == np.uint8
+    assert record.measures["parameters_left"] < 1
+    assert record.details["twin"].keys() == set(NAMES)
+    assert arrays_of(tmp_path / "leaderboards", record)["twin_predicted"].dtype == np.uint8
     board = json.loads(ltbench("leaderboard", path, "--format", "json").stdout)
     rows = {row["recipe"]: row for row in board["rows"]}
     assert rows["teacher"]["rank"] is None
     assert rows["kd"]["rank"] is not None
-    loss = rows["kd"]["metrics"]["imbalance_loss"]["mean"]
-    gap = rows["kd"]["metrics"]["twin"]["mean"] - rows["kd"]["metrics"]["balanced_accuracy"]["mean"]
-    assert loss == pytest.approx(gap, abs=1e-6)
+    loss, twin, own = (
+        rows["kd"]["measures"][name]["mean"]
+        for name in ("imbalance_loss", "twin", "balanced_accuracy")
+    )
+    assert loss == pytest.approx(twin - own, abs=1e-6)
     assert "latency" in ltbench("leaderboard", path, "--format", "csv").stdout.splitlines()[0]
 
 
@@ -409,19 +430,17 @@ def test_the_recovered_share_is_that_of_what_imbalance_costs(of_b, share):
     from sample_record import RECORD
 
     fixed = msgspec.structs.replace(protocol("compress-digits"), contrasts=(("a", "b"),))
-    twin = Compressed(1, 2, 1, 2, 0.5, 0.9, "", False, {"balanced_accuracy": 0.8}, 1.0)
     found = [
         msgspec.structs.replace(
-            RECORD, recipe=name, seed=seed, metrics={"balanced_accuracy": value}, compressed=twin
+            RECORD, recipe=name, seed=seed, measures={"balanced_accuracy": value, "twin": 0.8}
         )
         for name, values in (("a", (0.7, 0.7)), ("b", of_b))
         for seed, value in enumerate(values)
     ]
-    board = build(fixed, found)
+    board = build(installed().track("compression"), fixed, found)
     assert board.contrasts[0].recovered == (share and pytest.approx(share))
-    assert {row.recipe: row.metrics["imbalance_loss"].mean for row in board.rows} == pytest.approx(
-        {"a": 0.1, "b": 0.2}
-    )
+    losses = {row.recipe: row.measures["imbalance_loss"].mean for row in board.rows}
+    assert losses == pytest.approx({"a": 0.1, "b": 0.2})
 
 
 def test_what_only_tells_is_not_in_the_hash_and_the_pool_is():
@@ -432,7 +451,7 @@ def test_what_only_tells_is_not_in_the_hash_and_the_pool_is():
 
 def test_held_out_marks_are_in_the_test_rows_of_the_check():
     fixed, source = marked()
-    test = recognition.split(fixed, source, 0).test()
+    test = split(fixed, source, 0).test()
     assert (test.inputs[:, :, 0, 0] == 1000).all()
 
 
@@ -445,9 +464,7 @@ def test_imbalance_costs_and_other_images_help_the_rarest_classes(quick):
         plain, helped = (
             run(digits, text, seed, source) for text in ("kd", "kd+oe-fsmc(patience=0.0)")
         )
-        losses.append(
-            plain.compressed.twin["balanced_accuracy"] - plain.metrics["balanced_accuracy"]
-        )
-        gains.append(helped.metrics["few"] - plain.metrics["few"])
+        losses.append(plain.measures["twin"] - plain.measures["balanced_accuracy"])
+        gains.append(helped.measures["few"] - plain.measures["few"])
     assert sum(losses) / 2 >= 0.03
     assert sum(gains) / 2 > 0

@@ -11,7 +11,10 @@ from ltbench import LTBenchError, Method, Recipe, Rows, protocol, recipe
 from ltbench.boards.leaderboard import build
 from ltbench.datasets import built_in
 from ltbench.errors import Unmet
-from ltbench.results.records import predictions_of, read
+from ltbench.registry.registry import installed
+from ltbench.results.records import arrays_of, read
+from ltbench.scoring.measures import NAMES
+from ltbench.tracks.classification import split
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.recognition import track as recognition
 from ltbench.training.engine import train
@@ -73,6 +76,24 @@ def run(fixed, method, seed=0):
     return distillation.run(fixed, made, seed, DIGITS, CPU)
 
 
+def metrics_of(outcome):
+    """How well the networks told classes apart."""
+    return {name: outcome.measures[name] for name in NAMES}
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """The rows that each cell kept, also of those that no record tells."""
+    rows, keep = [], distillation.kept
+
+    def watched(*given):
+        rows.append(keep(*given))
+        return rows[-1]
+
+    monkeypatch.setattr(distillation, "kept", watched)
+    return rows
+
+
 def test_a_cell_keeps_the_budget_and_trains_every_network_on_it(fixed, monkeypatch):
     trained = []
 
@@ -83,36 +104,39 @@ def test_a_cell_keeps_the_budget_and_trains_every_network_on_it(fixed, monkeypat
     monkeypatch.setattr(distillation, "train", watched)
     outcome = run(fixed, "random", seed=1)
     assert trained == [([4] * 10, 2, 4), ([4] * 10, 3, 4)]
-    told = outcome.fields()["distilled"]
-    assert (told.images, told.bytes, told.networks, told.control) == (40, 40 * 64 * 4, 2, False)
-    assert told.evaluation_seconds > 0
+    told = outcome.measures
+    assert (told["images"], told["bytes"]) == (40, 40 * 64 * 4)
+    assert told["evaluation_seconds"] > 0
+    assert outcome.details.networks == 2
+    assert not outcome.control
 
 
 def test_test_rows_come_once_for_each_network(fixed):
     outcome = run(fixed, "random")
-    arrays = outcome.arrays()
+    arrays = outcome.arrays
     assert np.bincount(arrays["labels"]).tolist() == [40] * 10
     hits = arrays["labels"] == arrays["predicted"]
-    assert outcome.metrics["accuracy"] == pytest.approx(hits.mean())
-    assert outcome.metrics["accuracy"] == pytest.approx(outcome.metrics["balanced_accuracy"])
+    assert outcome.measures["accuracy"] == pytest.approx(hits.mean())
+    assert outcome.measures["accuracy"] == pytest.approx(outcome.measures["balanced_accuracy"])
     assert arrays["distilled"].shape == (40, 1, 8, 8)
     assert np.bincount(arrays["distilled_labels"]).tolist() == [4] * 10
 
 
 @pytest.mark.parametrize("text", ["dm", "csdm", "ncfm"])
 def test_one_seed_gives_one_set_and_another_seed_another(fixed, text):
-    first, again, other = (run(fixed, text, seed).rows for seed in (0, 0, 1))
-    assert torch.equal(first.inputs, again.inputs)
-    assert torch.equal(first.labels, again.labels)
-    assert not torch.equal(first.inputs, other.inputs)
-    assert first.inputs.min() >= 0
-    assert first.inputs.max() <= 1
+    first, again, other = (run(fixed, text, seed).arrays for seed in (0, 0, 1))
+    assert np.array_equal(first["distilled"], again["distilled"])
+    assert np.array_equal(first["distilled_labels"], again["distilled_labels"])
+    assert not np.array_equal(first["distilled"], other["distilled"])
+    assert first["distilled"].min() >= 0
+    assert first["distilled"].max() <= 1
 
 
 def test_a_repeated_image_is_counted_and_said(fixed):
     outcome = run(fixed, "random")
     assert min(outcome.class_counts) == 3
-    assert outcome.distilled.duplicates == sum(max(0, 4 - n) for n in outcome.class_counts) == 2
+    repeated = sum(max(0, 4 - n) for n in outcome.class_counts)
+    assert outcome.measures["duplicates"] == repeated == 2
     assert "2 of 40 images repeat another" in outcome.notes
 
 
@@ -143,7 +167,8 @@ def scaled(factor):
         (lambda kept, train: Rows(kept.inputs, kept.labels + 1), "is not in 0..9"),
         (
             lambda kept, train: Rows(kept.inputs[..., :4], kept.labels),
-            "resampled rows are torch.float32 [1, 8, 4] each; they were torch.float32 [1, 8, 8]",
+            "the inputs of resampled rows are torch.float32 [1, 8, 4] each; they were torch.float32 "
+            "[1, 8, 8]",
         ),
     ],
 )
@@ -154,7 +179,7 @@ def test_rows_that_cannot_stand_for_the_training_set_are_refused(fixed, make, wo
 
 
 def _largest(fixed):
-    counts = recognition.split(fixed, DIGITS, 0).class_counts
+    counts = split(fixed, DIGITS, 0).class_counts
     return counts.index(max(counts))
 
 
@@ -180,29 +205,31 @@ def test_a_method_that_distils_is_skipped_where_nothing_is_distilled():
 
 def test_the_rest_of_a_recipe_trains_the_networks(fixed):
     plain, composed = (run(fixed, text) for text in ("random", "random+ldam"))
-    assert torch.equal(plain.rows.inputs, composed.rows.inputs)
-    assert plain.metrics != composed.metrics
+    assert np.array_equal(plain.arrays["distilled"], composed.arrays["distilled"])
+    assert metrics_of(plain) != metrics_of(composed)
 
 
 def test_an_even_set_leaves_nothing_to_a_correction_of_the_prior(fixed):
     composed = recipe("random+balanced-softmax")
     assert "evens out the classes already" in composed.warnings[0]
-    plain, composed = (run(fixed, r).metrics for r in ("random", "random+balanced-softmax"))
+    both = ("random", "random+balanced-softmax")
+    plain, composed = (metrics_of(run(fixed, text)) for text in both)
     assert composed == pytest.approx(plain, abs=1e-6)
 
 
-def test_controls_stand_outside_the_budget_on_the_same_test_rows(fixed):
+def test_controls_stand_outside_the_budget_on_the_same_test_rows(fixed, kept):
     full, whole = run(fixed, "full"), run(fixed, "full(balanced=True)")
-    assert full.rows.labels.bincount().tolist() == full.class_counts
-    assert whole.rows.labels.bincount().tolist() == [30] * 10
-    assert full.distilled.control
-    assert whole.distilled.control
-    assert "distilled" not in full.arrays()
-    test = recognition.split(fixed, DIGITS, 0).test()
+    of_full, of_whole = kept
+    assert of_full.labels.bincount().tolist() == full.class_counts
+    assert of_whole.labels.bincount().tolist() == [30] * 10
+    assert full.control
+    assert whole.control
+    assert "distilled" not in full.arrays
+    test = split(fixed, DIGITS, 0).test()
     held = {row.numpy().tobytes() for row in test.inputs}
-    assert not held & {row.numpy().tobytes() for row in whole.rows.inputs}
-    real = {row.numpy().tobytes() for row in full.rows.inputs}
-    assert real <= {row.numpy().tobytes() for row in whole.rows.inputs}
+    assert not held & {row.numpy().tobytes() for row in of_whole.inputs}
+    real = {row.numpy().tobytes() for row in of_full.inputs}
+    assert real <= {row.numpy().tobytes() for row in of_whole.inputs}
 
 
 def test_every_set_is_trained_on_for_as_many_steps(fixed):
@@ -219,13 +246,13 @@ def test_recipes_of_a_seed_share_a_pool_and_each_is_charged_for_it(fixed):
     (pool,) = distillation._trained.values()
     again = run(fixed, "herding")
     assert list(distillation._trained.values()) == [pool]
-    assert torch.equal(first.rows.inputs, again.rows.inputs)
-    assert again.passes == first.passes > 0
-    assert again.seconds >= pool.seconds
+    assert np.array_equal(first.arrays["distilled"], again.arrays["distilled"])
+    assert again.timing.passes == first.timing.passes > 0
+    assert again.timing.seconds >= pool.seconds
 
 
 def test_an_even_pool_is_another_one(fixed):
-    parts = recognition.split(fixed, DIGITS, 0)
+    parts = split(fixed, DIGITS, 0)
     pool = distillation.Pool(fixed, parts, 0, CPU, DIGITS.fingerprint)
     ((start, plain),), ((same_start, even),) = pool(False), pool(True)
     assert torch.equal(start.head.weight, same_start.head.weight)
@@ -242,8 +269,9 @@ def test_a_run_writes_records_a_table_and_a_picture(tiny, ltbench, tmp_path):
     folder = tmp_path / "leaderboards" / "tiny-distill" / "records"
     path = folder / "csdm" / "seed-0.json"
     record = read(path)
-    assert record.distilled.images == 40
-    held = predictions_of(tmp_path / "leaderboards", record)
+    assert record.measures["images"] == 40
+    assert record.details == {"networks": 2}
+    held = arrays_of(tmp_path / "leaderboards", record)
     assert held["distilled"].dtype == np.float32
     # the registry does not know the protocol of a file
     refused = ltbench("show", path)
@@ -252,12 +280,12 @@ def test_a_run_writes_records_a_table_and_a_picture(tiny, ltbench, tmp_path):
     assert control.exit_code == 2
 
 
-def test_a_picture_shows_real_images_above_those_made_of_them(fixed):
+def test_a_picture_shows_real_images_above_those_made_of_them(fixed, kept):
     from ltbench.tracks.distillation.sheet import GAP, LINE, sheet
 
     outcome = run(fixed, "random")
-    real = recognition.split(fixed, DIGITS, 0).train
-    picture = sheet(real, outcome.rows, outcome.class_counts, DIGITS.classes)
+    real = split(fixed, DIGITS, 0).train
+    picture = sheet(real, kept[0], outcome.class_counts, DIGITS.classes)
     assert isinstance(picture, Image.Image)
     # ten columns of 8-pixel images at four times their size, four above and four below
     assert picture.size == (10 * 34 + GAP, 2 * LINE + 8 * 34 + 3 * GAP)
@@ -276,7 +304,7 @@ def test_the_table_ranks_what_is_within_the_budget(fixed, tiny, ltbench):
     board = json.loads(ltbench("leaderboard", tiny, "--format", "json").stdout)
     rows = {row["recipe"]: row for row in board["rows"]}
     assert rows["full"]["rank"] is None
-    assert rows["full"]["metrics"]["retention"]["mean"] == 1
+    assert rows["full"]["measures"]["retention"]["mean"] == 1
     assert rows["dm"]["rank"][0] >= 1
     assert rows["random"]["delta"]["mean"] == 0
     assert board["reference"] == "random"
@@ -288,11 +316,11 @@ def test_the_table_tells_paired_differences_and_their_errors(fixed):
 
     fixed = msgspec.structs.replace(fixed, contrasts=(("a", "b"), ("a", "c")))
     found = [
-        msgspec.structs.replace(RECORD, recipe=name, seed=seed, metrics={"accuracy": value})
+        msgspec.structs.replace(RECORD, recipe=name, seed=seed, measures={"accuracy": value})
         for name, values in (("a", (0.5, 0.7)), ("b", (0.4, 0.4)))
         for seed, value in enumerate(values)
     ]
-    (contrast,) = build(fixed, found).contrasts
+    (contrast,) = build(installed().track("distillation"), fixed, found).contrasts
     # differences 0.1 and 0.3
     assert contrast.difference.mean == pytest.approx(0.2)
     assert contrast.error == pytest.approx(0.1)
@@ -322,8 +350,8 @@ def test_learned_images_beat_real_ones_on_the_digits(monkeypatch):
         steps=80,
     )
     gaps = [
-        run(digits, "csdm(frequencies=128)", seed).metrics["accuracy"]
-        - run(digits, "random", seed).metrics["accuracy"]
+        run(digits, "csdm(frequencies=128)", seed).measures["accuracy"]
+        - run(digits, "random", seed).measures["accuracy"]
         for seed in (10, 11, 12, 13)
     ]
     assert sum(gaps) / len(gaps) >= 0.01

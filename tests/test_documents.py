@@ -18,8 +18,8 @@ def contributing(pytestconfig):
 def newcomer(tmp_path, contributing):
     """A folder with the two files that the five steps have one write."""
     method, test = re.findall(r"```python\n(.*?)```", contributing, re.DOTALL)
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "power_weights.py").write_text(method)
+    (tmp_path / "plugins" / "losses").mkdir(parents=True)
+    (tmp_path / "plugins" / "losses" / "power_weights.py").write_text(method)
     (tmp_path / "test_power_weights.py").write_text(test)
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_the_formula_test_of_the_five_steps_passes(newcomer):
 
 
 def test_the_entry_point_line_names_the_file_of_step_one(contributing):
-    assert 'power-weights = "ltbench_plugins.power_weights"' in contributing
+    assert 'power-weights = "ltbench_plugins.losses.power_weights"' in contributing
 
 
 def test_the_readme_names_every_method(pytestconfig):

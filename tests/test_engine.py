@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,14 +7,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import LTBenchError, Method, Recipe, recipe
-from ltbench.contract.context import Batch, Output, Phase, Rows
+from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.errors import Diverged
 from ltbench.models.mlp import Network, Options
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
 from ltbench.training.engine import (
+    LossClosure,
+    begin,
+    checked,
     draw,
+    finish,
     forward,
+    go_on,
     objective,
     portions,
     predict,
@@ -363,3 +369,379 @@ def test_what_is_fitted_after_training_sees_the_features_of_prediction():
     inputs = torch.rand(5, *SHAPE)
     assert torch.equal(run.features(inputs), forward(run.model, inputs, run).features)
     assert not torch.equal(run.features(inputs), run.model.features(inputs))
+
+
+def same(first, second):
+    states = first.state_dict(), second.state_dict()
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(states[0][name], states[1][name]) for name in states[0]
+    )
+
+
+COURSES = ["erm", "mixup+crt", "ssp(share=1.0)+ldam", "smote+two-phase", "cmo+drw"]
+
+
+@pytest.mark.parametrize("text", COURSES)
+def test_a_training_is_its_three_parts_to_the_bit(text):
+    whole = train(recipe(text), rows_of(COUNTS), run := fresh_run(), 16)
+    method, parted = recipe(text), fresh_run()
+    rows, plan = begin(method, rows_of(COUNTS), parted)
+    go_on(method, rows, plan, parted, 16, sum(COUNTS))
+    assert same(finish(method, parted), whole)
+    assert parted.passes == run.passes
+
+
+@pytest.mark.parametrize("text", COURSES[1:])
+def test_going_on_twice_is_going_on_once_to_the_bit(text):
+    whole = train(recipe(text), rows_of(COUNTS), fresh_run(), 16)
+    method, run = recipe(text), fresh_run()
+    rows, plan = begin(method, rows_of(COUNTS), run)
+    for first, phase in enumerate(plan):
+        go_on(method, rows, [phase], run, 16, sum(COUNTS), first=first)
+    assert same(finish(method, run), whole)
+
+
+def test_a_training_that_goes_on_resumes_from_each_of_its_epochs():
+    def course(checkpoint=None, resume=None):
+        method, run = recipe("mixup+crt"), fresh_run()
+        rows, plan = begin(method, rows_of(COUNTS), run)
+        for first, phase in enumerate(plan):
+            told = {"checkpoint": checkpoint, "resume": resume, "first": first}
+            go_on(method, rows, [phase], run, 16, sum(COUNTS), **told)
+        return finish(method, run)
+
+    states = []
+    whole = course(checkpoint=lambda state: states.append(kept(state)))
+    assert [state["position"] for state in states] == [0, 0, 0, 1]
+    assert all(same(course(resume=state), whole) for state in states)
+
+
+def test_a_second_training_of_one_run_draws_as_the_first_did():
+    run, orders = fresh_run(), []
+
+    class Order(Method):
+        name = "order"
+
+        def batch(self, batch, run):
+            orders.append(batch.rows.tolist())
+            return batch
+
+    for _ in range(2):
+        run.model = fresh_network()
+        train(Order(), rows_of(COUNTS), run, 16)
+    assert orders[: len(orders) // 2] == orders[len(orders) // 2 :]
+
+
+GROUPS = torch.arange(sum(COUNTS)) % 3
+
+
+def grouped():
+    """The rows with a group each, which their first pixel tells as well."""
+    rows = rows_of(COUNTS)
+    rows.inputs[:, 0, 0, 0] = GROUPS.float()
+    return replace(rows, groups=GROUPS)
+
+
+def masked():
+    """The rows as eight positions of eight numbers, of which as many are filled as a row says."""
+    rows = rows_of(COUNTS)
+    filled = torch.arange(8)[None] < 1 + torch.arange(len(rows))[:, None] % 8
+    return replace(rows, inputs=rows.inputs[:, 0], mask=filled)
+
+
+def test_groups_and_masks_travel_with_their_rows():
+    rows = replace(grouped(), mask=masked().mask)
+    taken = rows[torch.tensor([5, 3])]
+    assert torch.equal(taken.groups, GROUPS[[5, 3]])
+    assert torch.equal(taken.mask, rows.mask[[5, 3]])
+    there = taken.to(torch.device("meta"))
+    assert (there.groups.device.type, there.mask.device.type) == ("meta", "meta")
+    assert rows_of(COUNTS).beside() == {}
+
+
+class Groups(Method):
+    """Keeps the groups that each hook is given, beside those of the batch's pixels."""
+
+    name = "groups"
+
+    def __init__(self):
+        self.pairs = []
+
+    def batch(self, batch, run):
+        self.own = batch.inputs[:, 0, 0, 0]
+        return batch
+
+    def seen(self, run):
+        self.pairs.append((run.groups.float(), self.own))
+
+    def adjust(self, scores, labels, run):
+        self.seen(run)
+        return scores
+
+    def weight(self, labels, run):
+        self.seen(run)
+        return 1.0 + run.groups
+
+    def criterion(self, scores, labels, run):
+        self.seen(run)
+        return super().criterion(scores, labels, run)
+
+
+@pytest.mark.parametrize("text", ["erm", "undersampling", "oversampling", "crt", "sam"])
+def test_groups_reach_the_hooks_aligned_with_the_labels(text):
+    groups, run = Groups(), fresh_run()
+    groups.roles = ("main", "head")
+    train(Recipe(*recipe(text).methods, groups), grouped(), run, 16)
+    assert len(groups.pairs) >= 3 * 9
+    assert all(torch.equal(told, own) for told, own in groups.pairs)
+    assert run.groups is None
+
+
+class OfGroup(Method):
+    """Enters with the rows of one group alone."""
+
+    name = "of-group"
+
+    def enter(self, train, run):
+        return train[train.groups == 1]
+
+
+def test_rows_that_are_chosen_on_entering_keep_their_groups():
+    groups = Groups()
+    train(Recipe(OfGroup(), groups), grouped(), fresh_run(), 16)
+    assert all((told == 1).all() for told, _ in groups.pairs)
+
+
+class Enters(Method):
+    """Hands back `rows` on entering the phase."""
+
+    name = "enters"
+
+    def __init__(self, rows=None):
+        self.rows = rows
+
+    def enter(self, train, run):
+        return self.rows
+
+
+def test_rows_that_come_without_their_groups_are_refused_in_a_sentence():
+    bare = Rows(torch.randn(8, 1, 8, 8), torch.arange(8) % 4)
+    for method, who in ((Resamples(bare), "resampled rows"), (Enters(bare), "rows of phase main")):
+        with pytest.raises(LTBenchError, match=f"^{who} come without groups, which all rows here"):
+            train(method, grouped(), fresh_run(), 16)
+    with pytest.raises(LTBenchError, match="^resampled rows come without groups"):
+        train(recipe("smote"), grouped(), fresh_run(), 16)
+    masked_too = replace(grouped(), mask=torch.ones(sum(COUNTS), 3, dtype=torch.bool))
+    with pytest.raises(LTBenchError, match="^resampled rows come without groups and mask"):
+        train(Resamples(bare), masked_too, fresh_run(), 16)
+
+
+def test_a_phase_without_rows_is_refused_in_a_sentence():
+    none = rows_of(COUNTS)[torch.empty(0, dtype=torch.int64)]
+    with pytest.raises(LTBenchError, match="^rows of phase main: there are none to train on$"):
+        train(Enters(none), rows_of(COUNTS), fresh_run(), 16)
+    with pytest.raises(LTBenchError, match="^resampled rows: there are none to train on$"):
+        train(Resamples(none), rows_of(COUNTS), fresh_run(), 16)
+
+
+class Mixes(Method):
+    """Mixes each batch with its reverse; tells the groups of both, of one, or of none."""
+
+    name = "mixes"
+
+    def __init__(self, told=2):
+        self.told = told
+
+    def batch(self, batch, run):
+        ((labels, _),), (groups,) = batch.targets, batch.groups
+        targets = [(labels, 0.5), (labels.flip(0), 0.5)]
+        return replace(batch, targets=targets, groups=(groups, groups.flip(0))[: self.told])
+
+
+class InTurn(Method):
+    """Keeps the groups and labels of each target of a step."""
+
+    name = "in-turn"
+
+    def __init__(self):
+        self.seen = []
+
+    def weight(self, labels, run):
+        self.seen.append((run.groups, labels))
+
+
+def test_each_target_of_a_mixed_batch_has_its_groups():
+    watch = InTurn()
+    train(Recipe(Mixes(), watch), grouped(), fresh_run(), 16)
+    for (groups, labels), (others, turned) in zip(watch.seen[::2], watch.seen[1::2], strict=True):
+        assert torch.equal(labels.flip(0), turned)
+        assert torch.equal(groups.flip(0), others)
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_batch_that_mixes_rows_without_telling_their_groups_is_refused(told):
+    with pytest.raises(LTBenchError, match=f"mixes labels 2 times, but tells the groups of {told}"):
+        train(Mixes(told), grouped(), fresh_run(), 16)
+    if told:  # what knows nothing of groups leaves those of the batch's own rows
+        with pytest.raises(LTBenchError, match="but tells the groups of 1; what mixes rows"):
+            train(recipe("mixup"), grouped(), fresh_run(), 16)
+
+
+class Averaged(nn.Module):
+    """The mean of the filled positions, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(8, 16), nn.Linear(16, 4)
+        self.seen = []
+
+    def features(self, x, mask):
+        self.seen.append((x, mask))
+        weights = mask.to(x.dtype)
+        return (self.body(x).relu() * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("text", ["erm", "undersampling", "sam"])
+def test_masks_reach_the_network_in_training_and_predicting(text):
+    run, rows = fresh_run(), masked()
+    run.model = Averaged()
+    model = train(recipe(text), rows, run, 16)
+    lengths = {
+        x.numpy().tobytes(): m.sum().item() for x, m in zip(rows.inputs, rows.mask, strict=True)
+    }
+    for inputs, mask in model.seen:
+        assert [lengths[x.numpy().tobytes()] for x in inputs] == mask.sum(1).tolist()
+    model.seen.clear()
+    scores, _ = predict(Method(), model, rows.inputs, run, batch_size=10, mask=rows.mask)
+    assert [len(mask) for _, mask in model.seen] == [10, 10, 10, 10, 6]
+    unfilled = rows.inputs.masked_fill(~rows.mask[..., None], 99.0)
+    assert torch.equal(predict(Method(), model, unfilled, run, mask=rows.mask)[0], scores)
+
+
+class EachClass(Method):
+    """Tells each class from all others, of which a row may have several."""
+
+    name = "each-class"
+
+    def criterion(self, scores, labels, run):
+        losses = F.binary_cross_entropy_with_logits(scores, labels, reduction="none")
+        return losses.mean(1)
+
+
+class Squared(Method):
+    """Fits a number."""
+
+    name = "squared"
+
+    def criterion(self, scores, labels, run):
+        return (scores[:, 0] - labels).square()
+
+
+def several():
+    """Rows that have their class, and every third the class after it as well."""
+    rows = rows_of(COUNTS)
+    own = F.one_hot(rows.labels, 4)
+    every = torch.maximum(own, own.roll(1, 1) * (torch.arange(len(rows)) % 3 == 0).long()[:, None])
+    return replace(rows, labels=every.float())
+
+
+def valued():
+    """Rows whose target is a number."""
+    rows = rows_of(COUNTS)
+    return replace(rows, labels=rows.inputs.mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(("method", "rows"), [(EachClass, several), (Squared, valued)])
+def test_other_targets_than_a_class_are_trained_on_by_a_criterion_of_their_own(method, rows):
+    def loss(run):
+        scores = forward(run.model.eval(), rows().inputs, run).heads[0]
+        return method().criterion(scores, rows().labels, run).mean().item()
+
+    before, after = fresh_run(), fresh_run(epochs=20)
+    train(method(), rows(), after, 16)
+    assert loss(after) < 0.5 * loss(before)
+
+
+@pytest.mark.parametrize(("method", "rows"), [(EachClass, several), (Squared, valued)])
+def test_rows_with_other_targets_are_resampled_and_drawn_by_weight(method, rows):
+    class Half(Method):
+        name = "half"
+
+        def resample(self, train, run):
+            return train[torch.arange(0, len(train), 2)]
+
+        def sampling_weights(self, labels, run):
+            assert len(labels) == sum(COUNTS) // 2
+            return torch.ones(len(labels))
+
+    run = fresh_run()
+    train(Recipe(method(), Half()), rows(), run, 16)
+    assert run.passes == 3 * sum(COUNTS)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.int64, torch.bool])
+def test_shares_of_several_labels_a_row_are_those_of_all_labels(kind):
+    labels = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 1, 0]]).to(kind)
+    counts = torch.tensor([3.0, 1.0, 1.0, 1.0])
+    assert shares(labels, None, counts).tolist() == pytest.approx([3 / 6, 1 / 6, 1 / 6, 1 / 6])
+    # with weights 1/2, 1/4, 1/4: sums 1, 1/2, 1/4, and the class without rows the least, 1/4
+    weighed = shares(labels, torch.tensor([0.5, 0.25, 0.25]), counts)
+    assert weighed.tolist() == pytest.approx([1 / 2, 1 / 4, 1 / 8, 1 / 8])
+
+
+def test_shares_of_numbers_are_those_of_the_counts():
+    counts = torch.tensor([3.0, 1.0])
+    assert shares(torch.tensor([0.1, 2.5]), None, counts).tolist() == [0.75, 0.25]
+    assert shares(torch.tensor([0.1, 2.5]), torch.ones(2), counts).tolist() == [0.75, 0.25]
+
+
+def test_a_step_knows_which_classes_are_there_whatever_the_targets():
+    run = fresh_run()
+    closure = LossClosure(Method(), Method().optimizer(run.model, run), run)
+
+    def present(*targets):
+        rows = torch.arange(len(targets[0]))
+        closure.take(Batch(rows, [(labels, 0.5) for labels in targets], rows), torch.zeros(()))
+        return closure.present.tolist()
+
+    assert present(torch.tensor([0, 2]), torch.tensor([2, 2])) == [True, False, True, False]
+    assert present(torch.eye(4)[[1, 3]]) == [False, True, False, True]
+    assert present(torch.tensor([0.3, 1.7])) == [True] * 4  # numbers tell none apart
+
+
+@pytest.mark.parametrize(("method", "rows"), [(EachClass, several), (Squared, valued)])
+def test_a_step_that_takes_classes_apart_is_refused_where_rows_have_no_class(method, rows):
+    apart = Recipe(method(), *recipe("imbsam").methods)
+    with pytest.raises(LTBenchError, match="needs a class for each row, but targets are torch"):
+        train(apart, rows(), fresh_run(), 16)
+
+
+def test_resampled_rows_with_other_targets_are_refused():
+    with pytest.raises(
+        LTBenchError, match=r"the labels of resampled rows are torch.int64 \[\] each"
+    ):
+        checked(rows_of(COUNTS), several(), fresh_run())
+    fewer = several()[several().labels[:, 3] == 0]
+    with pytest.raises(LTBenchError, match="resampling left class 3 without rows"):
+        checked(fewer, several(), fresh_run())
+
+
+def test_a_class_without_rows_counts_one_and_is_seen_as_one():
+    counts = torch.tensor([10.0, 0.0, 5.0])
+    run = Run(counts, counts / 15, torch.zeros(()), Phase("main", 1, 0.1, 0.0))
+    assert run.counts.tolist() == [10, 1, 5]
+    assert run.exact_counts.tolist() == [10, 0, 5]
+    assert run.seen.tolist() == pytest.approx([10 / 16, 1 / 16, 5 / 16])
+    labels = torch.tensor([0] * 10 + [2] * 5)
+    assert torch.equal(shares(labels, None, run.counts), run.seen)
+    # drawn evenly each class has 1; that without rows the least of the weights, 1/10
+    even = shares(labels, 1 / run.counts[labels], run.counts)
+    assert even.tolist() == pytest.approx([1 / 2.1, 0.1 / 2.1, 1 / 2.1])
+
+
+def test_what_resampling_lacks_is_told_beside_what_it_lacked_before():
+    rows, run = rows_of((10, 0, 5)), probe_run(recipe("erm"), (10, 0, 5), torch.float32)
+    assert len(checked(rows[rows.labels >= 0], rows, run)) == 15
+    with pytest.raises(LTBenchError, match="left class 2 without rows; class 1 had none before"):
+        checked(rows[rows.labels == 0], rows, run)

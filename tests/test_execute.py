@@ -8,7 +8,7 @@ import ltbench
 from ltbench import LTBenchError
 from ltbench.api import run
 from ltbench.registry.registry import Registry, installed
-from ltbench.results.records import path_of, predictions_of, read, write
+from ltbench.results.records import path_of, arrays_of, read, write
 from ltbench.running.execute import execute
 from ltbench.running.plan import estimate, plan
 
@@ -32,7 +32,7 @@ def go(tiny, results):
 
 
 def numbers(found):
-    return {(r.recipe, r.seed): (r.status, r.metrics, r.recall) for r in found}
+    return {(r.recipe, r.seed): (r.status, r.measures, r.recall) for r in found}
 
 
 def test_a_run_writes_a_record_and_predictions_for_each_cell(go, results):
@@ -46,9 +46,9 @@ def test_a_run_writes_a_record_and_predictions_for_each_cell(go, results):
     ]
     for record in found:
         assert read(path_of(results, "tiny", record.recipe, record.seed)) == record
-        kept = predictions_of(results, record)
+        kept = arrays_of(results, record)
         hit = (kept["labels"] == kept["predicted"]).mean()
-        assert hit == pytest.approx(record.metrics["accuracy"])
+        assert hit == pytest.approx(record.measures["accuracy"])
 
 
 def test_a_protocol_of_two_classes_runs_a_method_that_needs_two(go, tiny):
@@ -162,10 +162,12 @@ def test_a_failed_cell_is_tried_again(go, hostile):
     assert go("nan", seeds=1, plugins=[hostile])[1] == 1
 
 
-def test_a_method_whose_source_changed_is_run_again(go, tmp_path, method_source):
+def test_a_method_whose_code_changed_is_run_again(go, tmp_path, method_source):
     path = tmp_path / "mine.py"
     path.write_text(method_source("mine"))
     assert go("mine", seeds=1, plugins=[path])[1] == 1
+    assert go("mine", seeds=1, plugins=[path])[1] == 0
+    path.write_text(method_source("mine") + "# strength alone\n")
     assert go("mine", seeds=1, plugins=[path])[1] == 0
     path.write_text(method_source("mine").replace("* self.strength", "* self.strength * 2"))
     assert go("mine", seeds=1, plugins=[path])[1] == 1
@@ -198,13 +200,15 @@ def test_a_method_is_run_again_when_what_it_imports_changed(
     for name in ("tools", "deeper"):
         before = (package / f"{name}.py").read_text()
         (package / f"{name}.py").write_text(f"{before}# another\n")
+        assert todo() == []
+        (package / f"{name}.py").write_text(f"{before}ANOTHER = 1\n")
         assert todo() == ["theirs"]
         (package / f"{name}.py").write_text(before)
         assert todo() == []
     path = path_of(results, "tiny", "theirs", 0)
     old = structs.replace(read(path), digest="")
     own = {"theirs": structs.replace(old.plugins["theirs"], imported="")}
-    write(results, structs.replace(old, plugins=own, predictions=""), None)
+    write(results, structs.replace(old, plugins=own, arrays=""), None)
     assert todo() == []
 
 

@@ -16,13 +16,14 @@ from sample_record import PREDICTIONS, RECORD
 
 from ltbench import LTBenchError
 from ltbench.api import run
-from ltbench.boards import rendering
 from ltbench.boards.leaderboard import Leaderboard, Row
-from ltbench.boards.leaderboard import read as read_board
+from ltbench.boards.markdown import markdown
+from ltbench.boards.reading import read as read_board
 from ltbench.commands.main import main
 from ltbench.registry.registry import Registry
 from ltbench.results.merging import merge
 from ltbench.results.records import Rejected, path_of, read_all, write
+from ltbench.scoring.measures import Measure
 from ltbench.scoring.statistics import Cost, Mean
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it takes Linux to make the faults")
@@ -174,13 +175,13 @@ def test_eight_runs_at_once_do_each_cell_once(tiny, tmp_path):
     alone = run(tiny, recipes, seeds=4, results=tmp_path / "alone", plugins=[plugin])
     key = lambda record: (record.recipe, record.seed)  # noqa: E731
     numbers = [
-        [(key(r), r.metrics, r.recall, r.predictions) for r in sorted(found, key=key)]
+        [(key(r), r.measures, r.recall, r.arrays) for r in sorted(found, key=key)]
         for found in (shared, alone)
     ]
     assert numbers[0] == numbers[1]
-    board = read_board(Registry([plugin]), tiny, tmp_path / "shared").leaderboard
+    board = read_board(Registry([plugin]), tiny, tmp_path / "shared").board
     written = (tmp_path / "shared" / "tiny" / "table.md").read_text()
-    assert written == rendering.markdown(board)
+    assert written == board.markdown()
     left = [path for path in (tmp_path / "shared" / "tiny").rglob(".*") if path.name != ".locks"]
     assert left == []
 
@@ -226,15 +227,29 @@ def test_what_others_wrote_is_text_in_a_table():
         recipe=f"sam(rho='{HOSTILE}')",
         rank=(1, 1),
         seeds=1,
-        metrics={"accuracy": Mean(0.5, None, None), "relative_accuracy": Mean(None, None, None)},
+        measures={"accuracy": Mean(0.5, None, None)},
         delta=None,
         cost=Cost(1.0, 1.0, 1.0, 1.0),
         status={"ok": 1},
         transductive=None,
         notes=[HOSTILE],
     )
-    board = Leaderboard("tiny", 1, "0", "A small one.", ["accuracy"], [HOSTILE], [row])
-    told = rendering.markdown(board)
+    board = Leaderboard(
+        protocol="tiny",
+        version=1,
+        hash="0",
+        track="recognition",
+        description="A small one.",
+        asked=["accuracy"],
+        measures=[Measure("accuracy")],
+        tables=[],
+        machines=[HOSTILE],
+        rows=[row],
+        reference="erm",
+        doing="training",
+        unit="plain training",
+    )
+    told = markdown(board)
     lines = [line for line in told.splitlines() if "script" in line]
     assert len(lines) == 4  # a row in each of two tables, the note, the machine
     for line in lines[:2]:

@@ -9,7 +9,6 @@ from sample_record import RECORD
 from test_tabular import SMALL
 
 from ltbench import LTBenchError
-from ltbench.protocols.loader import load
 from ltbench.registry.registry import installed
 from ltbench.results.records import Record, Rejected, folder_of, read
 
@@ -83,7 +82,7 @@ def test_a_damaged_protocol_is_one_or_refused(text, data, tmp_path):
     path = tmp_path / "damaged.toml"
     path.write_bytes(data.draw(damaged(text)).encode("utf-8", "replace"))
     try:
-        assert load(path).hash
+        assert installed().protocol(path).hash
     except LTBenchError as error:
         refused(error)
 

@@ -8,6 +8,7 @@ from sample_record import RECORD
 from ltbench.results import index, records
 from ltbench.results.record_arrays import columns
 from ltbench.results.records import Rejected, Timing, path_of, write
+from ltbench.scoring.measures import NAMES
 
 PROTOCOL = RECORD.protocol
 
@@ -24,7 +25,7 @@ def many(tmp_path, monkeypatch):
 
 
 def add(folder, recipe, seed, accuracy, **more):
-    told = {"metrics": {"accuracy": accuracy}, "timing": Timing(1.0, 1.0, 1.0, 2.0, 1.0, 5.0)}
+    told = {"measures": {"accuracy": accuracy}, "timing": Timing(1.0, 1.0, 1.0, 2.0, 1.0, 5.0)}
     write(folder, structs.replace(RECORD, recipe=recipe, seed=seed, **{**told, **more}), None)
 
 
@@ -32,7 +33,7 @@ def rows(part):
     """What columns say, row by row, in no order."""
     return {
         (part.recipes[part.recipe[n]], part.seed[n], part.kinds[part.kind[n]]): (
-            *part.metrics[n][~np.isnan(part.metrics[n])],
+            *part.measures[n][~np.isnan(part.measures[n])],
             *part.costs[n],
         )
         for n in range(len(part))
@@ -40,11 +41,11 @@ def rows(part):
 
 
 def everything(folder):
-    return rows(columns([one for one in records.read_all(folder, PROTOCOL)]))
+    return rows(columns(list(records.read_all(folder, PROTOCOL)), NAMES))
 
 
 def read(folder):
-    part, rejected = index.read(folder, PROTOCOL)
+    part, rejected = index.read(folder, PROTOCOL, NAMES)
     assert not rejected
     return rows(part)
 
@@ -108,7 +109,7 @@ def test_a_file_that_does_not_count_is_told_each_time(many):
     path.unlink()
     path.write_text(text)
     for _ in range(2):
-        part, rejected = index.read(many, PROTOCOL)
+        part, rejected = index.read(many, PROTOCOL, NAMES)
         assert len(part) == 5
         assert [type(one) for one in rejected] == [Rejected]
         assert "changed by hand" in str(rejected[0])
@@ -116,7 +117,7 @@ def test_a_file_that_does_not_count_is_told_each_time(many):
 
 def test_records_that_tell_more_are_kept_whole(many):
     add(many, "erm", 9, 0.9, transductive={"accuracy": 0.95})
-    part, _ = index.read(many, PROTOCOL)
+    part, _ = index.read(many, PROTOCOL, NAMES)
     assert [one.seed for one in part.whole.values()] == [9]
     assert not (many / PROTOCOL / "index").exists()
 

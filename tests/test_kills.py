@@ -42,7 +42,7 @@ def workers(pid):
 def numbers(results):
     found = list(read_all(results, "tiny"))
     assert all(isinstance(record, Record) for record in found)
-    return {(r.recipe, r.seed): (r.metrics, r.recall) for r in found if r.status == "ok"}
+    return {(r.recipe, r.seed): (r.measures, r.recall) for r in found if r.status == "ok"}
 
 
 def test_fifty_kills_of_run_or_worker_change_no_number(tiny, tmp_path):

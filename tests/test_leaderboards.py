@@ -3,7 +3,8 @@ from msgspec import structs
 
 import ltbench
 from ltbench import LTBenchError
-from ltbench.boards.leaderboard import build, read
+from ltbench.boards import leaderboard
+from ltbench.boards.reading import read
 from ltbench.registry.registry import installed
 from ltbench.results.records import Origin, Record, Timing, write
 
@@ -20,6 +21,7 @@ def record(fixed):
             protocol="tiny",
             version=1,
             hash=fixed.hash,
+            track=fixed.track,
             fingerprint=fixed.data.fingerprint,
             recipe=recipe,
             parameters={},
@@ -29,12 +31,16 @@ def record(fixed):
             reason="" if status == "ok" else "it broke",
             notes=list(notes),
             environment={"cpu": "a processor", "threads": 1, "torch": "2"},
-            metrics={} if score is None else {"balanced_accuracy": score, "accuracy": score},
+            measures={} if score is None else {"balanced_accuracy": score, "accuracy": score},
             timing=Timing(2.0, 2.0, 1.0, relative, 1.0, 5.0) if score is not None else None,
             **more,
         )
 
     return make
+
+
+def build(protocol, found, **more):
+    return leaderboard.build(installed().track(protocol.track), protocol, found, **more)
 
 
 def rows_by_name(board):
@@ -51,8 +57,8 @@ def test_rows_come_best_first_with_paired_differences(fixed, record):
     assert better.delta.low > 0.08
     assert (better.rank, erm.rank) == ((1, 1), (2, 2))
     assert erm.delta.mean == 0
-    assert erm.metrics["balanced_accuracy"].mean == pytest.approx(0.6)
-    assert erm.metrics["few"].mean is None
+    assert erm.measures["balanced_accuracy"].mean == pytest.approx(0.6)
+    assert erm.measures["few"].mean is None
 
 
 def test_differences_are_over_shared_seeds_alone(fixed, record):
@@ -85,11 +91,12 @@ def test_costs_are_medians_over_seeds(fixed, record):
 
 def test_relative_accuracy_needs_both_references_of_a_seed(fixed, record):
     found = [record("erm", 0, 0.6), record("sam", 0, 0.7), record("vs", 0, 0.7)]
-    balanced = [record("erm", 0, 0.8), record("sam", 0, 0.9)]
-    rows = rows_by_name(build(fixed, found, balanced))
-    assert rows["erm"].metrics["relative_accuracy"].mean == pytest.approx(0.75)
-    assert rows["sam"].metrics["relative_accuracy"].mean == pytest.approx(7 / 9, abs=1e-6)
-    assert rows["vs"].metrics["relative_accuracy"].mean is None
+    there = {"even": {("erm", 0): 0.8, ("sam", 0): 0.9}}
+    twin = structs.replace(fixed, scoring=structs.replace(fixed.scoring, balanced="even"))
+    rows = rows_by_name(build(twin, found, elsewhere=lambda name, measure: there[name]))
+    assert rows["erm"].measures["relative_accuracy"].mean == pytest.approx(0.75)
+    assert rows["sam"].measures["relative_accuracy"].mean == pytest.approx(7 / 9, abs=1e-6)
+    assert rows["vs"].measures["relative_accuracy"].mean is None
 
 
 def test_what_used_test_inputs_stands_apart(fixed, record):
@@ -128,7 +135,7 @@ def test_files_that_do_not_count_are_named_and_the_others_counted(tmp_path, tiny
     path.write_text(path.read_text().replace("0.7", "0.9"))
     both = read(installed(), tiny, tmp_path)
     assert [rejected.path for rejected in both.rejected] == [path]
-    assert both.leaderboard.rows[0].seeds == 1
+    assert both.board.content.rows[0].seeds == 1
 
 
 def test_an_empty_folder_is_refused_with_the_way_out(tmp_path, tiny):

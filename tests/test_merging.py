@@ -5,7 +5,7 @@ from sample_record import PREDICTIONS, RECORD
 from ltbench import LTBenchError
 from ltbench.api import leaderboard, run
 from ltbench.results.merging import merge
-from ltbench.results.records import Timing, path_of, predictions_of, read, write
+from ltbench.results.records import Timing, path_of, arrays_of, read, write
 
 
 def held(folder, **changes):
@@ -19,7 +19,7 @@ def test_records_of_several_folders_come_together(tmp_path):
     assert (done.taken, done.known) == (2, 0)
     for record in (first, second):
         assert read(path_of(tmp_path / "all", "tiny", record.recipe, record.seed)) == record
-        assert (predictions_of(tmp_path / "all", record)["labels"] == [0, 1]).all()
+        assert (arrays_of(tmp_path / "all", record)["labels"] == [0, 1]).all()
 
 
 def test_one_cell_in_two_folders_counts_once_whatever_it_took(tmp_path):
@@ -45,18 +45,18 @@ def test_a_record_that_does_not_tell_what_its_method_imported_is_of_the_same_cod
 def test_a_cell_that_was_not_finished_gives_way_to_one_that_was(tmp_path):
     for status in ("failed", "timeout", "out-of-memory"):
         into = tmp_path / status
-        held(into, status=status, metrics={}, timing=None)
+        held(into, status=status, measures={}, timing=None)
         whole = held(tmp_path / "a")
         assert merge([tmp_path / "a"], into).taken == 1
         assert read(path_of(into, "tiny", whole.recipe, 3)) == whole
-        held(tmp_path / "b", status=status, metrics={}, timing=None)
+        held(tmp_path / "b", status=status, measures={}, timing=None)
         assert merge([tmp_path / "b"], into).taken == 0
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"metrics": {"balanced_accuracy": 0.9}}, "its metrics differs"),
+        ({"measures": {"balanced_accuracy": 0.9}}, "its measures differs"),
         ({"hash": "fedcba9876543210"}, "its hash differs"),
         ({"fingerprint": "0"}, "its fingerprint differs"),
     ],

@@ -11,13 +11,14 @@ import ltbench as package
 from ltbench import LTBenchError
 from ltbench.api import run
 from ltbench.registry.registry import Registry, installed
-from ltbench.running.observers import JsonLog
+from ltbench.running.json_log import JsonLog
 
 OBSERVERS = """
     import os
     import numpy, torch
     from pathlib import Path
-    from ltbench import Method, Observer, hookimpl, midway
+    from ltbench import Method, Observer, hookimpl
+    from ltbench.training import events
 
     class Noisy(Method):
         name = "noisy"
@@ -28,7 +29,7 @@ OBSERVERS = """
         name = "chatters"
         def adjust(self, scores, labels, run):
             while True:
-                midway.say("and again")
+                events.say("and again")
 
     class Leaves(Method):
         name = "leaves"
@@ -110,7 +111,7 @@ def test_a_json_log_tells_all_of_a_run(logged, jobs):
     assert [line["share"] for line in own[1:-1]] == [round(k / 9, 4) for k in range(1, 10)]
     assert own[8]["loss"] < own[1]["loss"]
     assert own[-1]["status"] == "ok"
-    assert own[-1]["metrics"].keys() >= {"balanced_accuracy", "many", "few"}
+    assert own[-1]["measures"].keys() >= {"balanced_accuracy", "many", "few"}
 
 
 def test_the_fields_of_a_json_log_are_those_told_of(logged):
@@ -146,7 +147,7 @@ def test_an_observer_changes_no_bit(go, tmp_path, jobs):
     watched = go("noisy", "mixup", jobs=jobs, observe=[f"reseeds={tmp_path}"])
     assert (tmp_path / "heard-8").exists()
     for name, record in alone.items():
-        assert (record.metrics, record.recall) == (watched[name].metrics, watched[name].recall)
+        assert (record.measures, record.recall) == (watched[name].measures, watched[name].recall)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -234,7 +235,7 @@ def test_tensorboard_shows_losses_and_results(go, tmp_path):
     assert [scalar.step for scalar in losses] == list(range(1, 9))
     assert losses[-1].value < losses[0].value
     (score,) = events.Scalars("test/balanced_accuracy")
-    assert score.value == pytest.approx(record.metrics["balanced_accuracy"])
+    assert score.value == pytest.approx(record.measures["balanced_accuracy"])
     assert score.step == 8
 
 
@@ -249,7 +250,7 @@ def test_mlflow_keeps_losses_and_results(go, tmp_path, monkeypatch):
     assert kept["erm"].info.run_name == "erm seed 0"
     losses = client.get_metric_history(kept["erm"].info.run_id, "loss")
     assert [metric.step for metric in losses] == list(range(1, 9))
-    score = found["erm"].metrics["balanced_accuracy"]
+    score = found["erm"].measures["balanced_accuracy"]
     assert kept["erm"].data.metrics["balanced_accuracy"] == pytest.approx(score)
     assert (kept["erm"].info.status, kept["leaves"].info.status) == ("FINISHED", "FAILED")
     assert "exit code 3" in kept["leaves"].data.tags["reason"]

@@ -157,7 +157,7 @@ def test_a_process_that_leaves_a_child_behind_ends_its_cell(go):
 def test_a_method_that_misbehaves_within_its_process_changes_no_other_cell(go):
     alone = go("erm")
     among = go("closes", "threads", "reseeds", "erm", fresh=True)
-    assert among["erm"].metrics == alone["erm"].metrics
+    assert among["erm"].measures == alone["erm"].measures
     assert among["closes"].status == among["threads"].status == "ok"
 
 
@@ -217,6 +217,6 @@ def test_twelve_hostile_methods_among_forty_cells_cost_their_own_rows_alone(go):
     assert {name: found.pop(name).status for name in right} == right
     assert {record.status for record in found.values()} == {"ok"}
     alone = go(*good, fresh=True, timeout=None)
-    assert {name: r.metrics for name, r in found.items()} == {
-        name: r.metrics for name, r in alone.items()
+    assert {name: r.measures for name, r in found.items()} == {
+        name: r.measures for name, r in alone.items()
     }

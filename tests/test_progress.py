@@ -9,6 +9,7 @@ from ltbench.commands.progress import view
 from ltbench.results.records import Record, Timing
 from ltbench.running.observers import watched
 from ltbench.running.plan import Event
+from ltbench.scoring.measures import Measure
 from ltbench.training import events
 from ltbench.training.events import Epoch
 
@@ -25,6 +26,7 @@ RECORD = Record(
     protocol="tiny",
     version=1,
     hash="",
+    track="recognition",
     fingerprint="",
     recipe="sam[x]",
     parameters={},
@@ -32,7 +34,7 @@ RECORD = Record(
     seed=0,
     status="ok",
     environment={},
-    metrics={"balanced_accuracy": 0.75},
+    measures={"balanced_accuracy": 0.75},
     timing=Timing(1.5, 1.5, 0.75, 2.0, 2.0, 0.0),
 )
 FAILED = structs.replace(RECORD, seed=1, status="failed", reason="it broke", timing=None)
@@ -46,7 +48,11 @@ EVENTS = [
     Event(ended=RECORD),
     Event(ended=FAILED),
 ]
-PLAN = SimpleNamespace(todo=[FIRST, SECOND])
+TRACK = SimpleNamespace(
+    shown=lambda protocol: ["balanced_accuracy"],
+    measure=lambda name: Measure(name, name.replace("_", " ")),
+)
+PLAN = SimpleNamespace(todo=[FIRST, SECOND], track=TRACK, protocol=None)
 
 
 def test_elsewhere_than_on_a_terminal_each_cell_is_a_plain_line(capsys):

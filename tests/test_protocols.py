@@ -1,7 +1,7 @@
 import pytest
 
 from ltbench import LTBenchError, protocol
-from ltbench.protocols.loader import built_in
+from ltbench.registry.registry import installed
 
 PINNED = {
     ("balancing-the-scales", 1): "5bc5450ee72f3ec1",
@@ -124,15 +124,22 @@ PINNED = {
 }
 
 
+def shipped_protocols():
+    known = installed()
+    return [name for name in known.protocols() if known.ships(name)]
+
+
 def test_every_shipped_protocol_has_the_hash_it_was_shipped_with():
     """A protocol that changes needs a new version, and a new line here beside the old one."""
-    shipped = {(p.name, p.version): p.hash for p in map(protocol, built_in())}
+    shipped = {(p.name, p.version): p.hash for p in map(protocol, shipped_protocols())}
     assert shipped.keys() <= PINNED.keys(), "a new protocol or version belongs in PINNED"
     assert shipped == {key: PINNED[key] for key in shipped}
 
 
 def test_a_file_is_named_like_its_protocol():
-    assert all(protocol(name).name == name for name in built_in())
+    assert all(
+        protocol(name).name == name == file.stem for name, file in installed().protocols().items()
+    )
 
 
 @pytest.fixture
@@ -193,7 +200,9 @@ def test_the_hash_leaves_out_what_only_tells(written, old, new):
         ("version = 1", "version = 1.5", "expected int, got float - at version"),
         ("factor = 10", "factor = 0.1", "expected float >= 1.0 - at imbalance.factor"),
         ("factor = 10", "counts = [1]", "needs factor and n_max alone"),
-        ('"recognition"', '"recognitoin"', "invalid value 'recognitoin' - at track"),
+        ('"recognition"', '"recognitoin"', "unknown track 'recognitoin'; did you mean 'recog"),
+        ('track = "recognition"\n', "", "key track is missing"),
+        ('track = "recognition"', "track = 3", "track is 3, not a text"),
         ('name = "tiny"', 'name = "../tiny"', "matching regex"),
         ("factor = 10", "factor = inf", "expected a finite number, got inf - at imbalance.factor"),
         ("warmup = 0.1", "warmup = nan", "expected a finite number, got nan - at budget.warmup"),

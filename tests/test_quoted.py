@@ -5,16 +5,18 @@ from msgspec import structs
 from sample_record import RECORD
 
 from ltbench.boards.published import _sources, quoted
-from ltbench.protocols.loader import built_in, load
 from ltbench.registry.registry import installed
 from ltbench.results.records import write
 
-SHIPPED = {name: load(file) for name, file in built_in().items()}
 WITH = sorted({name for source in _sources() for name in source.accuracy})
 
 
+def published(name):
+    return quoted(installed(), installed().protocol(name))
+
+
 def test_figures_belong_to_shipped_protocols_and_are_accuracies():
-    assert set(WITH) <= SHIPPED.keys()
+    assert all(map(installed().ships, WITH))
     for source in _sources():
         for told in source.accuracy.values():
             assert all(0 < value[0] < 100 and len(value) <= 2 for value in told.values())
@@ -26,24 +28,25 @@ def test_a_method_that_is_a_recipe_here_is_spelled_as_its_rows_are():
 
 
 def test_only_problems_that_others_published_on_have_figures():
-    assert sorted(name for name, protocol in SHIPPED.items() if quoted(protocol)) == WITH
+    assert sorted(name for name in installed().protocols() if published(name)) == WITH
     assert all(name.removeprefix("distill-").startswith("cifar") for name in WITH)
     assert not any("jpeg" in name or "short" in name for name in WITH)
 
 
 def test_another_protocol_of_the_name_has_none():
-    protocol = SHIPPED["cifar10-lt-100"]
-    assert quoted(protocol)
-    assert quoted(structs.replace(protocol, version=2)) == []
+    protocol = installed().protocol("cifar10-lt-100")
+    assert quoted(installed(), protocol)
+    assert quoted(installed(), structs.replace(protocol, version=2)) == []
 
 
 @pytest.fixture
 def results(tmp_path):
     for name in ("cifar10-lt-100", "distill-cifar10-lt-10-ipc10"):
-        changes = {"protocol": name, "hash": SHIPPED[name].hash}
-        metrics = {"accuracy": 0.5, "balanced_accuracy": 0.5}
+        protocol = installed().protocol(name)
+        changes = {"protocol": name, "hash": protocol.hash, "track": protocol.track}
+        measures = {"accuracy": 0.5, "balanced_accuracy": 0.5}
         for recipe in ("erm", "random"):
-            record = structs.replace(RECORD, **changes, recipe=recipe, metrics=metrics)
+            record = structs.replace(RECORD, **changes, recipe=recipe, measures=measures)
             write(tmp_path, record, None)
     return tmp_path
 

@@ -1,11 +1,16 @@
+import copy
 import pickle
+from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltbench import LTBenchError, Method, Recipe, recipe
-from ltbench.contract.recipes import parse, values
+from ltbench import LTBenchError, Method, Recipe, Rule, hook, one, recipe
+from ltbench.contract.method import declared, hooks
+from ltbench.contract.recipes import parse, total, values
+from ltbench.testing.probes import probe_run
 
 
 def test_a_recipe_names_methods_and_their_parameters():
@@ -132,3 +137,131 @@ def test_no_text_does_worse_than_a_refusal(text):
         parse(text)
     except LTBenchError as refusal:
         assert str(refusal)
+
+
+def side_by_side(given):
+    return [part for part in given if part is not None]
+
+
+class Rounds(Method):
+    """A contract of a track that trains in rounds, as a track states it."""
+
+    @hook(one("aggregate what was learned"))
+    def aggregate(self, states, run):
+        return sum(states) / len(states)
+
+    @hook(Rule(many=True, join=side_by_side))
+    def report(self, run):
+        return None
+
+    @hook(Rule(many=True, training=True, join=total))
+    def drift(self, scores, run):
+        return None
+
+
+class Median(Rounds):
+    name = "median"
+
+    def __init__(self, high=False):
+        self.high = high
+
+    def aggregate(self, states, run):
+        return sorted(states)[len(states) // 2 - (not self.high)]
+
+    def report(self, run):
+        return f"{len(run.counts)} classes"
+
+
+class Proximal(Rounds):
+    name = "proximal"
+
+    def __init__(self, mu=0.5):
+        self.mu = mu
+
+    def report(self, run):
+        return f"mu {self.mu}"
+
+    def drift(self, scores, run):
+        return self.mu * scores.sum()
+
+
+class Late(Rounds):
+    name = "late"
+    roles = ("head",)
+
+    def drift(self, scores, run):
+        return 100 * scores.sum()
+
+
+class Mean(Rounds):
+    name = "mean"
+
+    def aggregate(self, states, run):
+        return sum(states) / len(states)
+
+
+RUN = probe_run(Method(), (3, 2, 1), torch.float64)
+
+
+def in_rounds(*methods):
+    return Recipe(*methods, contract=Rounds)
+
+
+def test_a_tracks_hook_with_one_owner_is_that_owners():
+    assert in_rounds(Median(), *recipe("ldam").methods).aggregate([1, 9, 2, 4], RUN) == 2
+    assert in_rounds(Median(high=True)).aggregate([1, 9, 2, 4], RUN) == 4
+
+
+def test_a_tracks_hook_that_nobody_owns_does_what_the_contract_says():
+    plain = in_rounds(*recipe("ldam+sam").methods)
+    assert plain.aggregate([1, 9, 2, 4], RUN) == 4
+    assert plain.report(RUN) == []
+    assert plain.drift(torch.ones(2), RUN) is None
+
+
+def test_two_owners_of_a_tracks_hook_are_refused_by_name():
+    with pytest.raises(LTBenchError, match="^median and mean both aggregate what was learned$"):
+        in_rounds(Median(), Mean())
+
+
+def test_what_many_owners_of_a_tracks_hook_give_is_joined_by_its_rule():
+    both = in_rounds(Proximal(), Median())
+    assert [method.name for method in both.methods] == ["median", "proximal"]
+    assert both.report(RUN) == ["3 classes", "mu 0.5"]
+    assert in_rounds(Median()).report(RUN) == ["3 classes"]
+
+
+def test_a_tracks_hook_of_training_acts_in_the_roles_of_its_methods():
+    every, scores = in_rounds(Proximal(), Late()), torch.ones(4)
+    assert every.drift(scores, RUN) == 2
+    later = replace(RUN, phase=replace(RUN.phase, role="head"))
+    assert every.drift(scores, later) == 400
+    always = Proximal(mu=1.0)
+    always.roles = ("main", "head")
+    assert in_rounds(always, Late()).drift(scores, later) == 404
+
+
+def test_hooks_of_a_track_stand_after_those_of_all_methods():
+    assert list(declared(Rounds))[-3:] == ["aggregate", "report", "drift"]
+    assert hooks(Median) == ("aggregate", "report")
+    assert in_rounds(Median(), *recipe("sam").methods).text == "sam+median"
+
+
+def test_a_hook_that_no_contract_knows_is_no_attribute():
+    with pytest.raises(AttributeError, match="'Recipe' object has no attribute 'aggregate'"):
+        recipe("ldam").aggregate  # noqa: B018
+    with pytest.raises(AttributeError, match="'Recipe' object has no attribute 'agregate'"):
+        in_rounds(Median()).agregate  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, copy.copy, lambda made: pickle.loads(pickle.dumps(made))]
+)
+def test_a_recipe_with_a_tracks_contract_is_copied_whole(again):
+    made = in_rounds(Median(), Proximal(mu=2.0), *recipe("ldam").methods)
+    assert made.report(RUN) == ["3 classes", "mu 2.0"]  # also once hooks were called
+    other = again(made)
+    assert (other.text, other.contract) == ("ldam+median+proximal(mu=2.0)", Rounds)
+    assert other.aggregate([1, 9, 2, 4], RUN) == 2
+    assert other.report(RUN) == ["3 classes", "mu 2.0"]
+    assert other.drift(torch.ones(2), RUN) == 4

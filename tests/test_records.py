@@ -11,7 +11,7 @@ from ltbench.results.records import (
     Rejected,
     folder_of,
     path_of,
-    predictions_of,
+    arrays_of,
     read,
     read_all,
     write,
@@ -22,13 +22,13 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     written = write(tmp_path, RECORD, PREDICTIONS)
     path = tmp_path / "tiny" / "records" / "sam(rho=0.8)" / "seed-3.json"
     assert read(path) == written
-    assert structs.replace(written, predictions="", digest="") == RECORD
+    assert structs.replace(written, arrays="", digest="") == RECORD
     assert [file.name for file in sorted(path.parent.iterdir())] == ["seed-3.json", "seed-3.npz"]
 
 
 def test_predictions_need_no_unpickling(tmp_path):
     written = write(tmp_path, RECORD, PREDICTIONS)
-    back = predictions_of(tmp_path, written)
+    back = arrays_of(tmp_path, written)
     assert all((back[name] == PREDICTIONS[name]).all() for name in PREDICTIONS)
     with np.load(path_of(tmp_path, "tiny", RECORD.recipe, 3).with_suffix(".npz")) as arrays:
         assert sorted(arrays) == sorted(PREDICTIONS)
@@ -38,7 +38,7 @@ def test_predictions_of_another_run_are_refused(tmp_path):
     written = write(tmp_path, RECORD, PREDICTIONS)
     write(tmp_path, RECORD, {**PREDICTIONS, "labels": np.array([1, 1], dtype=np.uint8)})
     with pytest.raises(LTBenchError, match="not the file that its record was written with"):
-        predictions_of(tmp_path, written)
+        arrays_of(tmp_path, written)
 
 
 def test_a_failed_cell_leaves_no_predictions_of_an_earlier_one(tmp_path):

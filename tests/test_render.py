@@ -1,13 +1,19 @@
-import json
+from pathlib import Path
 
 import pytest
+from msgspec import json
 
 import ltbench
-from ltbench.boards import rendering
 from ltbench.boards.leaderboard import Leaderboard, Row
+from ltbench.boards.markdown import frame, markdown
+from ltbench.boards.reading import read
+from ltbench.registry.registry import installed
+from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.statistics import Cost, Mean
 
+COMMITTED = Path(__file__).parents[1] / "leaderboards"
 NONE = Mean(None, None, None)
+MEASURES = [*CLASSIFICATION, Measure("relative_accuracy", "relative")]
 
 
 def row(recipe, score, rank=(1, 2), delta=None, notes=(), seeds=5, **more):
@@ -15,12 +21,8 @@ def row(recipe, score, rank=(1, 2), delta=None, notes=(), seeds=5, **more):
         recipe=recipe,
         rank=rank,
         seeds=seeds,
-        metrics={
-            "balanced_accuracy": score,
-            "few": Mean(0.5, 0.4, 0.6),
-            "accuracy": score,
-            "relative_accuracy": NONE,
-        },
+        measures=dict.fromkeys((measure.name for measure in MEASURES), NONE)
+        | {"balanced_accuracy": score, "few": Mean(0.5, 0.4, 0.6), "accuracy": score},
         delta=delta,
         cost=Cost(1.0, 1.0, 0.25, 3.0),
         status={"ok": seeds, "failed": 0, "skipped": 0},
@@ -34,8 +36,14 @@ BOARD = Leaderboard(
     protocol="tiny",
     version=1,
     hash="0123456789abcdef",
+    track="recognition",
     description="A small one.",
-    metrics=["balanced_accuracy", "few", "accuracy"],
+    asked=["balanced_accuracy", "few", "accuracy"],
+    measures=MEASURES,
+    tables=[],
+    reference="erm",
+    doing="preparation and training",
+    unit="plain training",
     machines=["a processor"],
     rows=[
         row("sam", Mean(0.61234, 0.60, 0.62468), delta=Mean(0.1, 0.09, 0.11), notes=["told"]),
@@ -46,7 +54,7 @@ BOARD = Leaderboard(
 
 
 def lines_with(text):
-    return [line for line in rendering.markdown(BOARD).splitlines() if text in line]
+    return [line for line in markdown(BOARD).splitlines() if text in line]
 
 
 def cells(line):
@@ -73,45 +81,42 @@ def test_what_is_missing_is_a_dash_and_its_reason_is_told():
 
 
 def test_notes_machines_and_protocol_are_told():
-    text = rendering.markdown(BOARD)
+    text = markdown(BOARD)
     assert "- `sam`: told" in text
     assert "a processor" in text
     assert "version 1, hash `0123456789abcdef`" in text
 
 
 def test_json_has_the_shape_that_others_rely_on():
-    told = json.loads(rendering.json(BOARD))
-    assert {"protocol", "version", "hash", "rows"} <= told.keys()
+    told = json.decode(json.encode(BOARD))
+    assert {"protocol", "version", "hash", "track", "asked", "measures", "rows"} <= told.keys()
     first = told["rows"][0]
-    assert {"recipe", "rank", "seeds", "metrics", "delta", "cost", "status"} <= first.keys()
+    assert {"recipe", "rank", "seeds", "measures", "delta", "cost", "status"} <= first.keys()
     assert first["rank"] == [1, 2]
     assert first["delta"] == {"mean": 0.1, "low": 0.09, "high": 0.11}
-    assert first["metrics"]["few"] == {"mean": 0.5, "low": 0.4, "high": 0.6}
+    assert first["measures"]["few"] == {"mean": 0.5, "low": 0.4, "high": 0.6}
     assert set(first["cost"]) == {"relative", "passes", "seconds", "peak_memory_mb"}
     assert set(first["status"]) == {"ok", "failed", "skipped"}
 
 
 def test_csv_has_a_line_for_each_row():
-    header, *lines = rendering.csv(BOARD).splitlines()
+    header, *lines = frame(BOARD).to_csv(index=False).splitlines()
     assert header.startswith("recipe,rank_best,rank_worst,balanced_accuracy,balanced_accuracy_low")
     assert [line.split(",")[0] for line in lines] == ["sam", "erm", "broken"]
 
 
-@pytest.mark.parametrize("protocol", ["digits-lt", "digits-balanced"])
-def test_the_committed_table_follows_from_its_records(pytestconfig, protocol):
-    from ltbench.boards.leaderboard import read
-    from ltbench.registry.registry import installed
-
-    results = pytestconfig.rootpath / "leaderboards"
-    told = read(installed(), protocol, results)
+@pytest.mark.parametrize(
+    "protocol", sorted(path.parent.name for path in COMMITTED.glob("*/table.md"))
+)
+def test_the_committed_table_follows_from_its_records(protocol):
+    told = read(installed(), protocol, COMMITTED)
     assert told.rejected == []
-    committed = (results / protocol / "table.md").read_text(encoding="utf-8")
-    assert rendering.markdown(told.leaderboard) == committed
+    committed = (COMMITTED / protocol / "table.md").read_text(encoding="utf-8")
+    assert told.board.markdown() == committed
 
 
-def test_the_committed_leaderboard_tells_good_methods_from_plain_training(pytestconfig):
-    frame = ltbench.leaderboard("digits-lt", pytestconfig.rootpath / "leaderboards")
-    rows = frame.set_index("recipe")
+def test_the_committed_leaderboard_tells_good_methods_from_plain_training():
+    rows = ltbench.leaderboard("digits-lt", COMMITTED).set_index("recipe")
     for recipe in ("logit-adjustment", "balanced-softmax", "ldam+drw", "crt"):
         assert rows.loc[recipe, "delta_low"] > 0
     same = rows.loc["balanced-softmax"].drop(["relative", "seconds", "peak_memory_mb"])

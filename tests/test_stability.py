@@ -1,4 +1,5 @@
 import json
+from shutil import rmtree
 
 import pytest
 from msgspec import structs
@@ -6,7 +7,7 @@ from sample_record import RECORD
 
 import ltbench
 from ltbench import LTBenchError
-from ltbench.boards import rendering
+from ltbench.boards import markdown
 from ltbench.boards.stability import evaluate
 from ltbench.registry.registry import installed
 from ltbench.results.records import write
@@ -25,9 +26,9 @@ def results(tmp_path):
         protocol = ltbench.protocol(name)
         for recipe, values in recipes.items():
             for seed, value in enumerate(values):
-                changes = {"protocol": name, "hash": protocol.hash, "recipe": recipe, "seed": seed}
-                metrics = {"accuracy": value}
-                write(tmp_path, structs.replace(RECORD, **changes, metrics=metrics), None)
+                changes = {"protocol": name, "hash": protocol.hash, "track": protocol.track}
+                told = {"recipe": recipe, "seed": seed, "measures": {"accuracy": value}}
+                write(tmp_path, structs.replace(RECORD, **changes, **told), None)
     return tmp_path
 
 
@@ -35,7 +36,7 @@ def results(tmp_path):
 def test_the_drop_is_paired_over_the_seeds_that_both_have(results, asked):
     table, rejected = evaluate(installed(), asked, results)
     assert rejected == []
-    assert (table.mild, table.harsh, table.metric) == (MILD, HARSH, "accuracy")
+    assert (table.mild, table.harsh, table.measure.name) == (MILD, HARSH, "accuracy")
     assert [(row.recipe, row.seeds) for row in table.rows] == [("dm", 2), ("random", 2)]
     dm = table.rows[0]
     assert (dm.mild.mean, dm.harsh.mean) == (pytest.approx(0.91), pytest.approx(0.85))
@@ -47,7 +48,7 @@ def test_the_drop_is_paired_over_the_seeds_that_both_have(results, asked):
 def test_the_command_prints_the_table_in_every_form(results, ltbench):
     words = ["leaderboard", MILD, "--stability", "--results", results]
     text = ltbench(*words).stdout
-    assert text == rendering.stability(evaluate(installed(), MILD, results)[0])
+    assert text == markdown.stability(evaluate(installed(), MILD, results)[0])
     assert f"# {MILD} to {HARSH}" in text
     row = next(line for line in text.splitlines() if "`dm`" in line)
     assert [cell.strip() for cell in row.split("|")[3:-1]] == [
@@ -55,6 +56,7 @@ def test_the_command_prints_the_table_in_every_form(results, ltbench):
         "85.0 ± 12.7",
         "6.0 ± 25.4",
     ]
+    assert "Accuracy in percent, means over the seeds that both protocols have" in text
     told = json.loads(ltbench(*words, "--format", "json").stdout)
     assert told["rows"][0]["drop"]["mean"] == pytest.approx(0.06)
     lines = ltbench(*words, "--format", "csv").stdout.splitlines()
@@ -77,6 +79,13 @@ def test_a_sibling_that_differs_in_more_is_none(tmp_path, tiny):
         evaluate(installed(), tiny, tmp_path)
 
 
-def test_without_common_seeds_there_is_no_drop(tmp_path):
+def test_without_common_seeds_there_is_no_drop(results):
+    for recipe in ("dm", "random"):
+        rmtree(results / HARSH / "records" / recipe)
     with pytest.raises(LTBenchError, match="no finished seed of one recipe in common"):
+        evaluate(installed(), MILD, results)
+
+
+def test_without_records_the_way_out_is_told(tmp_path):
+    with pytest.raises(LTBenchError, match=f"{MILD} .*; ltbench run .*makes them"):
         evaluate(installed(), MILD, tmp_path)

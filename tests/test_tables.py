@@ -5,6 +5,7 @@ import pytest
 from ltbench import LTBenchError
 from ltbench.tracks.tabular import tables
 from ltbench.tracks.tabular.problem import TableData
+from ltbench.tracks.tabular.sources import in_data_folder
 from ltbench.tracks.tabular.tables import load
 
 FRAME = pd.DataFrame(
@@ -145,7 +146,7 @@ def test_a_table_of_the_data_folder_comes_before_openml(tmp_path, monkeypatch):
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
     (tmp_path / "tabular").mkdir()
     FRAME.to_csv(tmp_path / "tabular" / "mine.csv", index=False)
-    assert tables.tables_in_data_folder() == ["tabular/mine"]
+    assert in_data_folder() == ["tabular/mine"]
     assert len(load("mine", TableData("tabular/mine", "any", openml=1), {})) == 6
 
 

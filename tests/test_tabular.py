@@ -16,7 +16,6 @@ from ltbench.running.execute import execute
 from ltbench.running.plan import plan
 from ltbench.tracks.tabular import track as tabular
 from ltbench.tracks.tabular.tables import TableRows
-from ltbench.training.engine import checked
 
 CPU = torch.device("cpu")
 SMALL = """
@@ -127,7 +126,8 @@ def test_each_category_has_a_column_and_an_unseen_one_has_none():
     first, second = tabular.cut(TableRows(features, labels, ("a", "b"), "f"), 0, 2)
     assert first.test.inputs[0, 1:].sum() == 0
     assert (second.train.inputs[:, 1:].sum(dim=1) == 1).all()
-    assert second.categorical == (slice(1, second.train.inputs.shape[1]),)
+    for rows in (second.train, second.test):
+        assert rows.categorical == (slice(1, rows.inputs.shape[1]),)
 
 
 class Watching(Method):
@@ -176,7 +176,7 @@ def test_a_threshold_moves_decisions_alone(small):
     # 40 rows of a rare class that overlaps, so that the best threshold is not one half
     rows = table((200, 40), words=False)
     plain, tuned = (
-        tabular.run(protocol(small), recipe(text), 0, rows, CPU).parts["logistic"]
+        tabular.run(protocol(small), recipe(text), 0, rows, CPU).details.parts["logistic"]
         for text in ("erm", "threshold")
     )
     assert plain.metrics["f1_tuned"] == tuned.metrics["f1"] == tuned.metrics["f1_tuned"]
@@ -196,13 +196,25 @@ def test_folds_share_each_class_evenly():
     assert np.array_equal(place, tabular.stratified(labels, 2, 3))
 
 
+class Mixes(Method):
+    """Hands back other inputs."""
+
+    name = "mixes"
+
+    def __init__(self, inputs=None):
+        self.inputs = inputs
+
+    def resample(self, train, run):
+        return Rows(self.inputs, train.labels)
+
+
 def test_rows_between_categories_go_to_the_nearer_one():
     counts = torch.tensor([2.0, 1.0])
     run = Run(counts, counts / 3, torch.zeros(()), Phase("main", 1, 0.1, 0.0))
-    run.categorical = (slice(1, 4),)
-    before = Rows(torch.tensor([[5.0, 0, 0, 1], [1.0, 1, 0, 0]]), torch.tensor([0, 1]))
+    inputs, labels = torch.tensor([[5.0, 0, 0, 1], [1.0, 1, 0, 0]]), torch.tensor([0, 1])
+    before = Rows(inputs, labels, categorical=(slice(1, 4),))
     mixed = torch.tensor([[3.0, 0.4, 0, 0.6], [2.0, 1, 0, 0]])
-    found = checked(Rows(mixed, torch.tensor([0, 1])), before, run)
+    found = tabular.OnTables(Mixes(mixed)).resample(before, run)
     assert found.inputs.tolist() == [[3.0, 0, 0, 1], [2.0, 1, 0, 0]]
     assert mixed[0].tolist() == pytest.approx([3.0, 0.4, 0, 0.6])  # the method's own stay
 
@@ -252,15 +264,15 @@ def test_weights_have_mean_one(small, monkeypatch):
 def test_what_would_be_passed_over_is_refused_by_name(small, text, learner, words):
     known = with_learners(small, **{learner: "steps = 4" if learner == "mlp" else ""})
     outcome = tabular.run(known, recipe(text), 0, table((20, 10, 5)), CPU)
-    assert outcome.parts[learner].status == "skipped"
-    assert words in outcome.parts[learner].reason
-    assert outcome.fields()["status"] == "skipped"
+    part = outcome.details.parts[learner]
+    assert part.status == outcome.status == "skipped"
+    assert words in part.reason
 
 
 def test_methods_of_losses_and_steps_train_the_network(small):
     known = with_learners(small, mlp="steps = 20, widths = [8]")
     for text in ("ldam+drw", "sam", "focal", "smote+threshold"):
-        part = tabular.run(known, recipe(text), 0, table((30, 12)), CPU).parts["mlp"]
+        part = tabular.run(known, recipe(text), 0, table((30, 12)), CPU).details.parts["mlp"]
         assert part.status == "ok", part.reason
         assert part.metrics["auc"] > 0.7
 
@@ -275,10 +287,9 @@ class Broken(Method):
 def test_a_part_that_fails_costs_itself_alone(small):
     known = with_learners(small, tree="", knn="n_neighbors = 1000")
     outcome = tabular.run(known, recipe("erm"), 0, table(), CPU)
-    assert outcome.parts["tree"].status == "ok"
-    assert outcome.parts["knn"].status == "failed"
-    assert outcome.fields()["status"] == "failed"
-    broken = tabular.run(known, Recipe(Broken()), 0, table(), CPU).parts["tree"]
+    assert outcome.details.parts["tree"].status == "ok"
+    assert outcome.details.parts["knn"].status == outcome.status == "failed"
+    broken = tabular.run(known, Recipe(Broken()), 0, table(), CPU).details.parts["tree"]
     line = Broken.weight.__code__.co_firstlineno + 1
     assert broken.status == "failed"
     assert broken.reason == f"RuntimeError: no weight (test_tabular.py, line {line})"
@@ -287,7 +298,7 @@ def test_a_part_that_fails_costs_itself_alone(small):
 def test_one_seed_gives_one_result_and_another_another(small):
     known = with_learners(small, forest="n_estimators = 5", mlp="steps = 10")
     parts = [
-        tabular.run(known, copy.deepcopy(recipe("smote")), seed, table((40, 9)), CPU).parts
+        tabular.run(known, copy.deepcopy(recipe("smote")), seed, table((40, 9)), CPU).details.parts
         for seed in (0, 0, 1)
     ]
     metrics = [{name: part.metrics for name, part in one.items()} for one in parts]
@@ -389,7 +400,7 @@ def test_learners_of_other_libraries_are_fitted_like_those_of_scikit_learn(small
     known = with_learners(small, **{learner: "n_estimators = 10"})
     for text in ("class-weights", "smote+threshold", "under-bagging"):
         first, again = (
-            tabular.run(known, recipe(text), 0, table((60, 20)), CPU).parts[learner]
+            tabular.run(known, recipe(text), 0, table((60, 20)), CPU).details.parts[learner]
             for _ in range(2)
         )
         assert first.status == "ok", first.reason

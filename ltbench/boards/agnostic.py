@@ -16,7 +16,7 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.imbalance import Index, class_counts, long_tailed
 from ltbench.protocols.schema import Protocol
 from ltbench.results import records
-from ltbench.results.reading import records_of
+from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Record, Rejected
 from ltbench.scoring.metrics import accuracy
 from ltbench.scoring.statistics import Mean, means_of
@@ -79,22 +79,20 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
     """The table of all records whose predictions are there; nothing is trained again.
 
     Raises:
-        LTBenchError: there are no records, or too few test rows in a class for the splits.
+        LTBenchError: there are no records, they keep no predictions of one label a row, or a
+            class has too few test rows for the splits.
     """
     found, rejected = records_of(protocol, results)
+    refuse_none(protocol, results, len(found), rejected)
     done = [record for record in found if record.status == "ok"]
     if not done:
         raise LTBenchError(f"{results / protocol.name} holds no finished records")
-    if not all(record.arrays for record in done):
-        raise LTBenchError(
-            f"{protocol.name} is of the track {protocol.track}, which keeps no predictions"
-        )
     recipes = sorted({record.recipe for record in done})
     seeds = sorted({record.seed for record in done})
+    row_of, column_of = ({name: n for n, name in enumerate(s)} for s in (recipes, seeds))
     values = np.full((len(SPLITS), len(recipes), len(seeds)), np.nan)
     for record in done:
-        place = (slice(None), recipes.index(record.recipe), seeds.index(record.seed))
-        values[place] = _accuracies(results, record)
+        values[:, row_of[record.recipe], column_of[record.seed]] = _accuracies(results, record)
     means = [means_of(split) for split in values]
     rows = [
         AgnosticRow(
@@ -110,8 +108,14 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
 
 
 def _accuracies(results: Path, record: Record) -> NDArray[np.float64]:
-    held = records.arrays_of(results, record)
-    labels, predicted = held["labels"].astype(np.int64), held["predicted"]
+    held = records.arrays_of(results, record) if record.arrays else {}
+    labels, predicted = (held.get(name) for name in ("labels", "predicted"))
+    if labels is None or predicted is None or labels.ndim != 1 or not record.class_counts:
+        raise LTBenchError(
+            f"{record.protocol} is of the track {record.track}, which keeps no predictions of one "
+            "label a row"
+        )
+    labels = labels.astype(np.int64)
     chosen = splits(labels, record.class_counts).values()
     return np.array([accuracy(labels[rows], predicted[rows]) for rows in chosen])
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ltbench.boards.published import Quoted
 from ltbench.contract.track import Grid, Table, Track
+from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.results.record_arrays import Columns, columns
 from ltbench.results.records import Record, Status
@@ -30,8 +31,8 @@ Floats = NDArray[np.float64]
 class Contrast(Struct, frozen=True):
     """The paired difference of two recipes, first minus second, and its standard error.
 
-    `recovered` is its share of what imbalance costs the second, where the track measures that and
-    it does cost something.
+    `recovered` is the gain's share of what imbalance costs the second, where the track measures
+    that and it does cost something.
     """
 
     first: str
@@ -122,13 +123,13 @@ def build(
     means = {measure.name: _typical(measure, values, len(recipes)) for measure in track.measures}
     asked = track.shown(protocol)
     first = track.measure(asked[0])
-    ranking = first.sign * values[first.name]
+    reached = values.get(first.name, np.full((len(recipes), len(seeds)), np.nan))
     controls = _controls(told, row, len(recipes))
-    best, worst = rank_ranges(np.where(controls[:, None], np.nan, ranking))
+    best, worst = rank_ranges(np.where(controls[:, None], np.nan, first.sign * reached))
     plain = np.full(len(seeds), np.nan)
     if track.reference in row_of:
-        plain = values[first.name][row_of[track.reference]]
-    deltas = means_of(values[first.name] - plain)
+        plain = reached[row_of[track.reference]]
+    deltas = means_of(reached - plain)
     adapted = {name: means_of(value) for name, value in _adapted(told, names, grid).items()}
     costs = medians(grid(told.costs))
     status, notes = _status(told, row, len(recipes)), _notes(told, row, len(recipes))
@@ -148,7 +149,7 @@ def build(
         for k, recipe in enumerate(recipes)
     ]
     table.sort(key=lambda one: (_worse(first, one.measures[first.name].mean), one.recipe))
-    losses = values[track.loss] if track.loss else None
+    losses = values.get(track.loss)
     return Leaderboard(
         protocol=protocol.name,
         version=protocol.version,
@@ -156,8 +157,18 @@ def build(
         track=protocol.track,
         description=protocol.description,
         asked=asked,
-        measures=[_filled(measure, protocol) for measure in track.measures],
-        tables=[_filled(one, protocol) for one in track.tables],
+        measures=[
+            structs.replace(one, explanation=_filled(one.explanation, one.name, protocol))
+            for one in track.measures
+        ],
+        tables=[
+            structs.replace(
+                one,
+                before=tuple(_filled(said, one.name, protocol) for said in one.before),
+                after=tuple(_filled(said, one.name, protocol) for said in one.after),
+            )
+            for one in track.tables
+        ],
         machines=sorted({kind.machine for kind in told.kinds if kind.machine is not None}),
         rows=table,
         reference=track.reference,
@@ -166,9 +177,9 @@ def build(
         quoted=list(published),
         contrasts=[
             _contrast(
-                one,
-                other,
-                ranking[row_of[one]] - ranking[row_of[other]],
+                first,
+                (one, other),
+                reached[row_of[one]] - reached[row_of[other]],
                 losses[row_of[other]] if losses is not None else None,
             )
             for one, other in protocol.contrasts
@@ -203,14 +214,19 @@ def _adapted(told: Columns, names: Sequence[str], grid: Any) -> dict[str, Floats
     return dict(zip(names, grid(numbers, list(told.whole)), strict=True))
 
 
-def _filled(owner: Any, protocol: Protocol) -> Any:
-    """A measure or table with fields of the protocol put into what it says."""
-    if isinstance(owner, Measure):
-        return structs.replace(owner, explanation=owner.explanation.format(protocol))
-    before, after = (
-        tuple(one.format(protocol) for one in said) for said in (owner.before, owner.after)
-    )
-    return structs.replace(owner, before=before, after=after)
+def _filled(said: str, owner: str, protocol: Protocol) -> str:
+    """What a measure or table says, with fields of the protocol put in.
+
+    Raises:
+        LTBenchError: the protocol has no such field.
+    """
+    try:
+        return said.format(protocol)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise LTBenchError(
+            f"what track {protocol.track} says of {owner} asks for what {protocol.name} lacks: "
+            f"{error}"
+        ) from None
 
 
 def _worse(measure: Measure, value: float | None) -> float:
@@ -222,7 +238,9 @@ def _if_any(means: dict[str, Mean]) -> dict[str, Mean] | None:
     return means if any(mean.mean is not None for mean in means.values()) else None
 
 
-def _contrast(first: str, second: str, gaps: Floats, losses: Floats | None = None) -> Contrast:
+def _contrast(
+    measure: Measure, pair: tuple[str, str], gaps: Floats, losses: Floats | None
+) -> Contrast:
     known = ~np.isnan(gaps)
     n = int(known.sum())
     error = rounded(float(np.nanstd(gaps, ddof=1)) / math.sqrt(n)) if n > 1 else None
@@ -230,8 +248,8 @@ def _contrast(first: str, second: str, gaps: Floats, losses: Floats | None = Non
     if losses is not None and n:
         lost, half = interval(losses[known])
         if lost - half > 0:  # a share of what may be nothing says nothing
-            recovered = rounded(gaps[known].mean() / lost)
-    return Contrast(first, second, means_of(gaps[None])[0], error, recovered)
+            recovered = rounded(measure.sign * gaps[known].mean() / lost)
+    return Contrast(*pair, means_of(gaps[None])[0], error, recovered)
 
 
 def _status(told: Columns, row: NDArray[np.int64], recipes: int) -> list[dict[str, int]]:
@@ -252,11 +270,11 @@ def _notes(told: Columns, row: NDArray[np.int64], recipes: int) -> list[list[str
     first = np.full(recipes * len(told.kinds), -1)
     first[pair[::-1]] = np.arange(len(told))[::-1]  # of equal ones the last written stays
     first = first[first >= 0]
-    notes: list[list[str]] = [[] for _ in range(recipes)]
+    notes: list[dict[str, None]] = [{} for _ in range(recipes)]
     for n in np.union1d(first, np.flatnonzero(failed[told.kind])).tolist():
         kind = told.kinds[told.kind[n]]
         said = list(kind.notes)
         if kind.status != "ok":
             said.append(f"seed {told.seed[n]} {kind.status}: {kind.reason}")
-        notes[row[n]] += [note for note in said if note not in notes[row[n]]]
-    return notes
+        notes[row[n]].update(dict.fromkeys(said))
+    return [list(said) for said in notes]

@@ -66,13 +66,13 @@ def markdown(board: Leaderboard) -> str:
             ],
         ),
         legend(
-            "In percent: means over seeds with 95 % intervals"
-            if ranking.unit == "%"
-            else "Means over seeds with 95 % intervals",
+            _of_seeds(ranking),
             f"*over {reference}*: the difference in {ranking.called} to "
             f"{'it' if reference != 'erm' else 'plain training'} with the same seeds",
             "rows share a rank if the 95 % interval of their paired difference includes zero",
-            *_explained(beside),
+            *(["the lowest value ranks first"] if ranking.better == "lower" else []),
+            *_explained([ranking, *beside]),
+            *_otherwise(beside, ranking),
             f"*cost*: processor time (on a GPU, time) of {board.doing} in units of {board.unit}, "
             "which is timed around each cell in the same process",
         ),
@@ -92,6 +92,7 @@ def markdown(board: Leaderboard) -> str:
         ),
         legend(
             *_explained(below),
+            *_otherwise(below, ranking),
             "*passes*: rows whose gradient was computed, in units of plain training",
             f"*s*: seconds of {board.doing}",
             "*MB*: memory above the idle process",
@@ -112,16 +113,17 @@ def markdown(board: Leaderboard) -> str:
 
 
 def _standing(board: Leaderboard, table: str) -> list[Measure]:
-    """The measures of a table: those asked for, in that order, then all that have a value."""
+    """The measures of a table: those asked for, in that order, then all others with a value."""
     asked = [board.measure(name) for name in board.asked]
-    others = [
+    others = [one for one in board.measures if one not in asked and not one.chosen]
+    return [
         measure
-        for measure in board.measures
-        if not measure.chosen
-        and measure not in asked
-        and any(row.measures[measure.name].mean is not None for row in board.rows)
+        for measure in (*asked, *others)
+        if measure.table == table
+        and (
+            measure.chosen or any(row.measures[measure.name].mean is not None for row in board.rows)
+        )
     ]
-    return [measure for measure in (*asked, *others) if measure.table == table]
 
 
 def _called(measures: Sequence[Measure]) -> list[str]:
@@ -138,7 +140,30 @@ def _cells(row: Row, measures: Sequence[Measure]) -> list[str]:
 
 
 def _explained(measures: Sequence[Measure]) -> list[str]:
-    return [measure.explanation for measure in measures if measure.explanation]
+    return list(dict.fromkeys(one.explanation for one in measures if one.explanation))
+
+
+def _of_seeds(measure: Measure) -> str:
+    """How the numbers of a measure come from those of seeds, and in what they are told."""
+    intervals = " with 95 % intervals" if measure.typical == "mean" else ""
+    told = f"{measure.typical}s over seeds{intervals}"
+    return f"In {_unit(measure)}: {told}" if _unit(measure) else f"{told[0].upper()}{told[1:]}"
+
+
+def _otherwise(measures: Sequence[Measure], ranking: Measure) -> list[str]:
+    """What is told of columns in another unit than that of what ranks, and of medians."""
+    told: dict[str, list[str]] = {}
+    for measure in measures:
+        if _unit(measure) and measure.unit != ranking.unit:
+            told.setdefault(f"in {_unit(measure)}", []).append(f"*{measure.called}*")
+        if measure.typical != ranking.typical:
+            told.setdefault(f"{measure.typical}s over seeds", []).append(f"*{measure.called}*")
+    return [f"{', '.join(dict.fromkeys(labels))}: {what}" for what, labels in told.items()]
+
+
+def _unit(measure: Measure) -> str:
+    """The unit of a measure's numbers, where these do not show it."""
+    return {"%": "percent", "s": "seconds", "x": ""}.get(measure.unit, measure.unit)
 
 
 def _own(board: Leaderboard, table: Table) -> list[str]:
@@ -161,9 +186,10 @@ def _contrast(ranking: Measure, contrast: Contrast) -> str:
     told += f" (standard error {ranking.written(contrast.error)})"
     if contrast.recovered is not None:
         told += f", {100 * contrast.recovered:.0f} % of what imbalance costs the latter"
-    if gap.low > 0:
+    ends = ranking.sign * gap.low, ranking.sign * gap.high
+    if min(ends) > 0:
         return f"{told}, a gain"
-    return f"{told}, {'a loss' if gap.high < 0 else 'no difference shown'}"
+    return f"{told}, {'a loss' if max(ends) < 0 else 'no difference shown'}"
 
 
 def agnostic(table: Agnostic) -> str:
@@ -188,17 +214,23 @@ def agnostic(table: Agnostic) -> str:
 
 
 def stability(table: Stability) -> str:
-    """What each recipe loses as the tail grows longer, in percent."""
+    """What each recipe loses as the tail grows longer."""
+    measure = table.measure
+    what = measure.called + (f" in {_unit(measure)}" if _unit(measure) else "")
     rows = [
-        [code(row.recipe), str(row.seeds), *map(percent, (row.mild, row.harsh, row.drop))]
+        [
+            code(row.recipe),
+            str(row.seeds),
+            *(measured(measure, mean) for mean in (row.mild, row.harsh, row.drop)),
+        ]
         for row in table.rows
     ]
     blocks = [
         f"# {table.mild} to {table.harsh}",
         table_of(["recipe", "seeds", f"at factor {MILD}", f"at factor {HARSH}", "drop"], rows),
         legend(
-            f"{table.metric.capitalize()} in percent, means over the seeds that both "
-            "protocols have, with 95 % intervals; that of the *drop* is of the paired difference",
+            f"{what[:1].upper()}{what[1:]}, means over the seeds that both protocols have, with "
+            "95 % intervals; that of the *drop* is of the paired difference",
             "the two protocols differ in their factor alone",
         ),
     ]
@@ -239,7 +271,7 @@ def _quoted(board: Leaderboard) -> list[str]:
 def _transductive(board: Leaderboard, ranking: Measure) -> list[str]:
     """Rows that used unlabelled test inputs stand apart, never among the others."""
     rows = [
-        [recipe_cell(row.recipe, row.notes), measured(ranking, row.transductive[ranking.name])]
+        [recipe_cell(row.recipe, row.notes), measured(ranking, row.transductive.get(ranking.name))]
         for row in board.rows
         if row.transductive is not None
     ]

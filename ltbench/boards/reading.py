@@ -2,32 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from ltbench.boards.leaderboard import build
+from ltbench.boards.leaderboard import Elsewhere, build
 from ltbench.boards.markdown import frame, markdown
 from ltbench.boards.published import quoted
 from ltbench.contract.track import Board, Track
 from ltbench.registry.registry import Registry
 from ltbench.results import index
 from ltbench.results.reading import records_of, refuse_mixture, refuse_none
-from ltbench.results.records import Rejected
+from ltbench.results.records import Record, Rejected
 from ltbench.scoring.measures import stored
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """The records of other protocols, which some measures of a board refer to."""
-
-    registry: Registry
-    results: Path
-    rejected: list[Rejected]
-
-    def __call__(self, protocol: str, measure: str) -> Mapping[tuple[str, int], float | None]:
-        found, more = records_of(self.registry.protocol(protocol), self.results)
-        self.rejected.extend(more)
-        return {(one.recipe, one.seed): one.measures.get(measure) for one in found}
 
 
 @dataclass(frozen=True)
@@ -48,13 +34,28 @@ def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
     track = registry.track(protocol.track)
     if type(track).compare is not Track.compare:
         found, rejected = records_of(protocol, results)
-        refuse_none(protocol, results, len(found))
+        refuse_none(protocol, results, len(found), rejected)
         board = track.compare(protocol, found)
         if board is not None:
             return Read(board, rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures))
-    refuse_none(protocol, results, len(told))
+    refuse_none(protocol, results, len(told), rejected)
     refuse_mixture(protocol, results, told)
-    elsewhere = Elsewhere(registry, results, rejected)
+    elsewhere = _elsewhere(registry, results, rejected)
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol))
     return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
+
+
+def _elsewhere(registry: Registry, results: Path, rejected: list[Rejected]) -> Elsewhere:
+    """The records of other protocols, each read once; the files that do not count are told too."""
+
+    @cache
+    def found(protocol: str) -> list[Record]:
+        there, more = records_of(registry.protocol(protocol), results)
+        rejected.extend(more)
+        return there
+
+    def told(protocol: str, measure: str) -> Mapping[tuple[str, int], float | None]:
+        return {(one.recipe, one.seed): one.measures.get(measure) for one in found(protocol)}
+
+    return told

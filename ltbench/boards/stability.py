@@ -11,8 +11,9 @@ from msgspec import Struct
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
-from ltbench.results.reading import records_of
+from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Rejected
+from ltbench.scoring.measures import Measure
 from ltbench.scoring.statistics import Mean, means_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ TELLING = ("name", "version", "seeds", *Protocol.TELLING)
 
 
 class StabilityRow(Struct, frozen=True):
-    """The ranking metric of a recipe at both factors, and what it loses from one to the other."""
+    """What ranks of a recipe at both factors, and how much worse it is at the harsher one."""
 
     recipe: str
     seeds: int
@@ -37,7 +38,7 @@ class Stability(Struct, frozen=True):
 
     mild: str
     harsh: str
-    metric: str
+    measure: Measure
     rows: list[StabilityRow]
 
 
@@ -51,13 +52,14 @@ def evaluate(
     """
     pair = [_sibling(registry, protocol_name, factor) for factor in (MILD, HARSH)]
     track = registry.track(pair[0].track)
-    metric = track.shown(pair[0])[0]
+    measure = track.measure(track.shown(pair[0])[0])
     rejected: list[Rejected] = []
     found: list[dict[tuple[str, int], float]] = []
     for protocol in pair:
         records, more = records_of(protocol, results)
+        refuse_none(protocol, results, len(records), more)
         rejected += more
-        values = {(one.recipe, one.seed): one.measures.get(metric) for one in records}
+        values = {(one.recipe, one.seed): one.measures.get(measure.name) for one in records}
         found.append({key: value for key, value in values.items() if value is not None})
     common = found[0].keys() & found[1].keys()
     if not common:
@@ -66,19 +68,20 @@ def evaluate(
             f"under {results}; ltbench run makes them"
         )
     recipes, seeds = sorted({key[0] for key in common}), sorted({key[1] for key in common})
+    row_of, column_of = ({name: n for n, name in enumerate(s)} for s in (recipes, seeds))
     mild, harsh = np.full((2, len(recipes), len(seeds)), np.nan)
     for recipe, seed in common:
-        place = recipes.index(recipe), seeds.index(seed)
+        place = row_of[recipe], column_of[seed]
         mild[place], harsh[place] = (of[recipe, seed] for of in found)
-    means = zip(*map(means_of, (mild, harsh, mild - harsh)), strict=True)
+    drop = measure.sign * (mild - harsh)
+    means = zip(*map(means_of, (mild, harsh, drop)), strict=True)
     counts = (~np.isnan(mild)).sum(axis=1).tolist()
     rows = [
         StabilityRow(recipe, n, *three)
         for recipe, n, three in zip(recipes, counts, means, strict=True)
     ]
     rows.sort(key=lambda row: (row.drop.mean, row.recipe))
-    label = track.measure(metric).called
-    return Stability(pair[0].name, pair[1].name, label, rows), rejected
+    return Stability(pair[0].name, pair[1].name, measure, rows), rejected
 
 
 def _sibling(registry: Registry, name: str | Path, factor: int) -> Protocol:
@@ -105,7 +108,8 @@ def _factor(protocol: Protocol) -> float | None:
 def _rest(protocol: Protocol) -> object:
     """What decides the accuracies of a protocol, its factor aside."""
     content = msgspec.to_builtins(protocol)
-    del content["imbalance"]["factor"], content["scoring"]["shot_splits"]
+    del content["imbalance"]["factor"]
+    content.get("scoring", {}).pop("shot_splits", None)
     return {key: value for key, value in content.items() if key not in TELLING}
 
 

@@ -1,6 +1,7 @@
 """What is there, as plain objects: methods, tracks, protocols, data sets and plugins."""
 
 import inspect
+import re
 from typing import Any
 
 import msgspec
@@ -67,6 +68,7 @@ def _track(registry: Registry, name: str) -> dict[str, Any]:
 def _measure(measure: Measure) -> str:
     unit = f", in {measure.unit}" if measure.unit else ""
     said = measure.explanation.replace("*", "") or measure.called
+    said = re.sub(r"\{0\.(\w+)\}", lambda field: field[1].upper(), said)  # a protocol fills it in
     return f"{said} ({measure.better} is better{unit})"
 
 

@@ -14,7 +14,7 @@ from ltbench.errors import LTBenchError
 @DATA
 @PLUGINS
 def command(record: Path, data: Sequence[str], plugins: Sequence[str], strict: bool) -> None:
-    """Draw what the cell of a RECORD file made, as the images that it distilled.
+    """Draw what the cell of a RECORD file made, if its track draws that.
 
     The picture is written beside the record.
     """

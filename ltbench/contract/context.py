@@ -129,7 +129,8 @@ class Run:
     the rows whose gradient was computed.
 
     `granted` is what the track supplies beyond that, `Grants` or a subclass of the track's own.
-    `recipe` is the composed method, for what its methods decide together.
+    `recipe` is the composed method, for what its methods decide together. `rng` is a method's to
+    draw from, `chance` the engine's.
     """
 
     counts: Tensor
@@ -149,11 +150,14 @@ class Run:
     notes: list[str] = field(default_factory=list)
     granted: Any = field(default_factory=Grants)
     recipe: Any = None
+    chance: dict[str, torch.Generator] = field(default_factory=dict, repr=False)
     exact_counts: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.exact_counts = self.counts
         self.counts = self.counts.clamp(min=1)
+        if (self.exact_counts == 0).any():
+            self.seen = self.counts / self.counts.sum()
 
     @property
     def num_classes(self) -> int:

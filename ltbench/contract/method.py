@@ -164,7 +164,7 @@ class Method:
 
     @hook(MANY_IN_TRAINING)
     def extra(self, output: Output, batch: Batch, run: Run) -> Tensor | None:
-        """A scalar added to the loss: contrast, distillation, regularisers."""
+        """A scalar added to the loss: contrast, imitation, regularisers."""
         return None
 
     def beside(self, output: Output, batch: Batch, run: Run) -> list[Tensor | None]:

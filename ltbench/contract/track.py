@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 from typing import Protocol as Shape
 
 import msgspec
@@ -15,10 +15,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ltbench import validation
-from ltbench.contract.method import Method
+from ltbench.contract.method import HOOKS, Method, declared
 from ltbench.contract.recipes import NAME, Recipe
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
+from ltbench.results.record_arrays import COSTS
 from ltbench.results.records import Record, Scores, Status, Timing
 from ltbench.scoring.measures import FIRST, SECOND, Measure, stored
 
@@ -97,6 +98,8 @@ class Grid:
 
     def among(self, told: Mapping[tuple[str, int], float | None], recipe: str) -> Floats:
         """The numbers of one recipe [seeds] among those told by recipe and seed."""
+        if not told:  # of very many seeds each would be looked up
+            return np.full(len(self.seeds), np.nan)
         found = (told.get((recipe, seed)) for seed in self.seeds)
         return np.array([np.nan if value is None else value for value in found])
 
@@ -115,10 +118,9 @@ class Track(Generic[P]):
     `Method`, or a subclass of it that adds the hooks which this track calls. `needs` are
     what it supplies to methods that ask. `floor` are the recipes without which no board of it
     stands, `reference` the one that others are set against. `measures` are what cells yield and
-    what boards derive, and
-    `tables` those of a board beside the two that all have. `doing` names what a cost is the cost
-    of, `unit` what else than plain training is its unit; `loss` is the measure, if one is, of what
-    imbalance costs, of which contrasts tell how much was recovered.
+    what boards derive, and `tables` those of a board beside the two that all have. `doing` names
+    what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
+    measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
     """
 
     name: ClassVar[str] = ""
@@ -219,8 +221,17 @@ class Track(Generic[P]):
         """Refuses an outcome that is not what the track declares.
 
         Raises:
-            LTBenchError: a measure that is not declared, or no finite number.
+            LTBenchError: no outcome, a measure that is not declared or no finite number, or an
+                array of objects.
         """
+        if not isinstance(outcome, Outcome):
+            kind = type(outcome).__name__
+            raise LTBenchError(f"track {self.name} gave an object of {kind}, no ltbench.Outcome")
+        for name, array in (outcome.arrays or {}).items():
+            if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+                raise LTBenchError(
+                    f"track {self.name} gave {name!r} to keep, which is no array of numbers or text"
+                )
         for scores in (outcome.measures, outcome.transductive or {}):
             for name, value in scores.items():
                 if name not in stored(self.measures):
@@ -235,7 +246,11 @@ class Track(Generic[P]):
 
 
 REQUIRED = ("load", "seconds", "run")
-TAKEN = ("recipe", "rank", "seeds", "delta", "status", "notes", "cost")
+TAKEN = (
+    *("recipe", "rank", "rank_best", "rank_worst", "seeds", "delta", "status", "notes", "cost"),
+    *("control", *COSTS, *get_args(Status)),
+)
+"""What boards call the columns that all of them have."""
 
 
 def refusal(track: Any) -> str | None:
@@ -250,7 +265,7 @@ def refusal(track: Any) -> str | None:
         return f"track {track.name} lacks problem, a subclass of ltbench.Protocol"
     try:
         msgspec.json.Decoder(problem)
-    except TypeError as error:
+    except (TypeError, NameError) as error:
         return f"the problem of track {track.name} is no schema: {error}"
     if problem.__struct_config__.tag != track.name:
         return (
@@ -262,6 +277,9 @@ def refusal(track: Any) -> str | None:
             return f"track {track.name} lacks {member}"
     if not (inspect.isclass(track.hooks) and issubclass(track.hooks, Method)):
         return f"hooks of track {track.name} is {track.hooks!r}, not a subclass of ltbench.Method"
+    for hook, rule in declared(track.hooks).items():
+        if hook not in HOOKS and rule.many and rule.join is None:
+            return f"hook {hook} of track {track.name} has many owners, whom no rule joins"
     return _refused_measures(track)
 
 
@@ -270,10 +288,11 @@ def _refused_measures(track: "Track[Any]") -> str | None:
         return f"track {track.name} declares no measures"
     names = [measure.name for measure in track.measures]
     tables = (FIRST, SECOND, *(table.name for table in track.tables))
+    bounds = {f"{name}_{end}" for name in (*names, "delta") for end in ("low", "high")}
     for measure in track.measures:
         if names.count(measure.name) > 1:
             return f"track {track.name} declares the measure {measure.name!r} twice"
-        if measure.name in TAKEN:
+        if measure.name in bounds.union(TAKEN):
             return (
                 f"track {track.name} calls a measure {measure.name!r}, which boards call a column"
             )

@@ -38,7 +38,7 @@ def known() -> list[str]:
     return sorted(
         file.name.removesuffix(".py")
         for file in files(__package__).iterdir()
-        if file.name.endswith(".py") and not file.name.startswith("_")
+        if file.name.endswith(".py") and file.name not in ("__init__.py", "heads.py")
     )
 
 

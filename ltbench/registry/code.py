@@ -2,22 +2,31 @@
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+UNREAD = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What is raised over a source that does not parse, or is nested too deeply."""
 
 
 def digest(source: str) -> str:
     """A hash of the syntax tree without docstrings, comments and the paths of imports.
 
-    Moving a file or mending a sentence leaves it as it was. A source that does not parse is taken
-    letter by letter.
+    Moving a file or mending a sentence leaves it as it was. A source that cannot be read as code is
+    taken letter by letter.
     """
     try:
-        told = said(ast.parse(source))
-    except (SyntaxError, ValueError):
-        told = source
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+        told = ascii(said(ast.parse(source)))  # repr escapes other letters in each Python
+    except UNREAD:
+        told = ascii(source)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def digest_of(sources: Iterable[str]) -> str:
+    """A hash of what several sources say, in whatever order; empty for none."""
+    digests = sorted(map(digest, sources))
+    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16] if digests else ""
 
 
 def said(tree: ast.Module) -> Any:
@@ -30,7 +39,7 @@ def said(tree: ast.Module) -> Any:
                 setattr(node, field, kept)
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return (sorted(names, key=repr), _nested(tree))
+    return (sorted(names, key=ascii), _nested(tree))
 
 
 def _is_import(node: Any, names: set[tuple[str, str | None]]) -> bool:

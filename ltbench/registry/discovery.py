@@ -64,8 +64,7 @@ class Plugin:
     @cached_property
     def imported(self) -> str:
         """A digest of the files of its own package that it imports, or these do; empty for none."""
-        told = sorted(map(code.digest, self.imported_sources))
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:16] if told else ""
+        return code.digest_of(self.imported_sources)
 
     @cached_property
     def imported_sources(self) -> list[str]:
@@ -87,7 +86,7 @@ def outlines(source: str) -> list[Outline]:
     """The methods that a module's source defines, as far as plain reading tells."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    except code.UNREAD:
         return []
     found = []
     references: dict[str, str] = {}  # by class, as classes of one file may inherit them
@@ -112,7 +111,7 @@ def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
     package = module if is_package else module.rpartition(".")[0]
     try:
         tree = ast.parse(source if package else "")
-    except (SyntaxError, ValueError):
+    except code.UNREAD:
         return
     for node in ast.walk(tree):
         match node:
@@ -149,9 +148,9 @@ class Installed(Struct, frozen=True):
         return EntryPoint(self.name, self.value, GROUP).load()
 
 
-def in_precedence(files: Sequence[Plugin]) -> list[Plugin]:
+def in_precedence(files: Sequence[Plugin], stamps: Sequence[str]) -> list[Plugin]:
     """Built-in plugins, then single files, then other packages by name."""
-    points = remembered("installed", stamps(), _installed, list[Installed], _are_there)
+    points = remembered("installed", stamps, _installed, list[Installed], _are_there)
     installed = [
         Plugin(
             point.name,

@@ -41,11 +41,12 @@ HOOKS = (
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A plugin, or one name of it, that is not used, and why."""
+    """A plugin, or one `name` of it, that is not used, and why."""
 
     plugin: str
     package: str
     reason: str
+    name: str = ""
 
     def __str__(self) -> str:
         return f"plugin {self.plugin!r} of {self.package} left out: {self.reason}"
@@ -67,7 +68,8 @@ class Registry:
         self.strict = strict
         self.data = dict(data or {})
         self.left_out: list[LeftOut] = []
-        self.plugins = in_precedence([from_file(Path(file)) for file in files])
+        self.stamps = stamps()
+        self.plugins = in_precedence([from_file(Path(file)) for file in files], self.stamps)
         self._loaded: set[Plugin] = set()
         self._owners: dict[str, Plugin] = {}
         self._methods: dict[str, type[Method]] = {}
@@ -78,9 +80,7 @@ class Registry:
         self._waiting: list[tuple[Plugin, Any]] = []  # whose tracks nobody has asked for yet
         for plugin in self.plugins:
             if plugin.package == "file":
-                self._load(plugin)
-                if self.left_out:
-                    raise LTBenchError(f"plugin file {plugin.file}: {self.left_out[0].reason}")
+                self._load_file(plugin)
 
     def outlines(self) -> Iterator[tuple[Outline, Plugin]]:
         """Every method as its source tells, in order of name, without importing anything."""
@@ -98,18 +98,6 @@ class Registry:
         )
         return dict(zip(self.plugins, read, strict=True))
 
-    def summaries(self) -> list[tuple[str, int, str]]:
-        """The name, the version and the description of each protocol, in order of name."""
-        files = dict(sorted(self.protocols().items()))
-        texts = [text for name, file in files.items() for text in (name, file.read_text("utf-8"))]
-        return remembered(
-            "protocols", texts, lambda: self._summaries(files), list[tuple[str, int, str]]
-        )
-
-    def _summaries(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
-        protocols = map(self.protocol, names)
-        return [(one.name, one.version, one.description) for one in protocols]
-
     def method(self, name: str) -> "type[Method]":
         """The method of a name; loads no more plugins than it takes to find it.
 
@@ -120,14 +108,18 @@ class Registry:
             if name not in self._methods and any(o.name == name for o in self._outlines[plugin]):
                 self._load(plugin)
         if name not in self._methods:
-            self.load_all()
+            self._load_every()
         if name not in self._methods:
-            lines = [str(UnknownName("method", name, self._methods))]
-            lines += [str(left_out) for left_out in self.left_out if left_out.plugin == name]
-            if len(lines) == 1 and self.left_out:
-                lines.append(f"plugins left out: {len(self.left_out)}; ltbench plugins tells why")
-            raise LTBenchError("\n".join(lines))
+            raise self._unknown("method", name, self._methods)
         return self._methods[name]
+
+    def _unknown(self, kind: str, name: str, known: Iterable[str]) -> LTBenchError:
+        """Refuses a name, and tells which plugins that may bring it were left out."""
+        lines = [str(UnknownName(kind, name, known))]
+        lines += [str(one) for one in self.left_out if name in (one.plugin, one.name)]
+        if len(lines) == 1 and self.left_out:
+            lines.append(f"plugins left out: {len(self.left_out)}; ltbench plugins tells why")
+        return LTBenchError("\n".join(lines))
 
     def owner(self, name: str) -> Plugin:
         """The plugin that registered a method."""
@@ -135,9 +127,10 @@ class Registry:
 
     def provided_by(self, plugin: Plugin) -> list[str]:
         """The names of methods and all else that a loaded plugin registered."""
-        others = self._protocols | self._datasets | self._observers | self._tracks
-        owned = self._owners | {name: owner for name, (owner, _) in others.items()}
-        return sorted(name for name, owner in owned.items() if owner == plugin)
+        others = (self._tracks, self._datasets, self._protocols, self._observers)
+        owned = [*self._owners.items()]
+        owned += [(name, owner) for kind in others for name, (owner, _) in kind.items()]
+        return sorted({name for name, owner in owned if owner == plugin})
 
     def track(self, name: str) -> "Track[Any]":
         """The track of a name.
@@ -147,38 +140,19 @@ class Registry:
         """
         found = self.tracks()
         if name not in found:
-            lines = [str(UnknownName("track", name, found))]
-            lines += [str(one) for one in self.left_out if name in one.reason.split()]
-            raise LTBenchError("\n".join(lines))
+            raise self._unknown("track", name, found)
         return found[name]
 
     def tracks(self) -> "dict[str, Track[Any]]":
         """Every track by name."""
         self._load_those_with("register_tracks")
+        self._waiting.sort(key=lambda pair: self.plugins.index(pair[0]))
         while self._waiting:
-            plugin, register = self._waiting.pop(0)
-            self._guarded(plugin, register)
+            self._guarded(*self._waiting.pop(0))
         return {name: track for name, (_, track) in sorted(self._tracks.items())}
 
-    def track_summaries(self) -> list[tuple[str, str]]:
-        """The name of each track and what it says of itself in a line, in order of name."""
-        plugins = [p for p in self._those_with("register_tracks") if p.file is not None]
-        beside = (
-            file for p in plugins if p.file for file in sorted(p.file.parent.glob("track.py"))
-        )
-        texts = [*stamps(), *(p.source for p in plugins), *(f.read_text("utf-8") for f in beside)]
-        if self.strict:
-            return self._track_summaries()
-        return remembered("tracks", texts, self._track_summaries, list[tuple[str, str]])
-
-    def _track_summaries(self) -> list[tuple[str, str]]:
-        from inspect import getdoc
-
-        tracks = self.tracks().items()
-        return [(name, (getdoc(track) or "").partition("\n")[0]) for name, track in tracks]
-
     def methods(self) -> "dict[str, type[Method]]":
-        self.load_all()
+        self._load_every()
         return dict(sorted(self._methods.items()))
 
     def recipe(self, text: str) -> "Recipe":
@@ -197,7 +171,7 @@ class Registry:
             return self._read(Path(name))
         found = self.protocols()
         if name not in found:
-            raise UnknownName("protocol", str(name), found)
+            raise self._unknown("protocol", str(name), found)
         return self._read(found[str(name)])
 
     def _read(self, file: Path) -> "Protocol":
@@ -274,35 +248,25 @@ class Registry:
         self._load_those_with("register_observers")
         return {name: make for name, (_, make) in self._observers.items()}
 
-    def observer_summaries(self) -> list[tuple[str, str]]:
-        """The name of each observer and what it says of itself in a line, in order of name."""
-        sources = [plugin.source for plugin in self._those_with("register_observers")]
-        if self.strict:  # what must be left out is an error each time
-            return self._observer_summaries()
-        texts = [*stamps(), *sources]
-        return remembered("observers", texts, self._observer_summaries, list[tuple[str, str]])
-
-    def _observer_summaries(self) -> list[tuple[str, str]]:
-        from ltbench.contract.observer import summary
-
-        return [(name, summary(make)) for name, make in sorted(self.observers().items())]
-
     def load_all(self) -> None:
+        """Loads every plugin, and all that it brings."""
+        self._load_every()
+        self.tracks()
+
+    def _load_every(self) -> None:
         for plugin in self.plugins:
             self._load(plugin)
-        if self.strict:
-            self.tracks()
 
     def _load_those_with(self, hook: str) -> None:
-        for plugin in self._those_with(hook):
+        for plugin in self.those_with(hook):
             self._load(plugin)
 
     def _load_shipped_with(self, hook: str) -> None:
-        for plugin in self._those_with(hook):
+        for plugin in self.those_with(hook):
             if plugin.built_in:
                 self._load(plugin)
 
-    def _those_with(self, hook: str) -> list[Plugin]:
+    def those_with(self, hook: str) -> list[Plugin]:
         return [plugin for plugin in self.plugins if hook in plugin.source or plugin.file is None]
 
     def _load(self, plugin: Plugin) -> None:
@@ -310,6 +274,19 @@ class Registry:
             return
         self._loaded.add(plugin)
         self._guarded(plugin, lambda: self._register(plugin, plugin.load()))
+
+    def _load_file(self, plugin: Plugin) -> None:
+        """Loads a single file, which is all or nothing.
+
+        Raises:
+            LTBenchError: something of it would be left out.
+        """
+        self._load(plugin)
+        if any(plugin == waiting for waiting, _ in self._waiting):
+            self.tracks()
+        for one in self.left_out:
+            if (one.plugin, one.package) == (plugin.name, plugin.package):
+                raise LTBenchError(f"plugin file {plugin.file}: {one.reason}")
 
     def _guarded(self, plugin: Plugin, registers: Callable[[], None]) -> None:
         """Has a plugin register what it brings; what it raises leaves it out."""
@@ -339,21 +316,24 @@ class Registry:
                 )
         if not callers:
             raise LTBenchError("it has no function marked @hookimpl")
-        others = manager.get_plugins() - {module}
         take: dict[str, Callable[..., None]] = {
-            "register_tracks": lambda track: self._take_track(plugin, track),
-            "register_methods": lambda method: self._take_method(plugin, method),
-            "register_datasets": lambda name, load: self._take_dataset(plugin, name, load),
-            "register_protocols": lambda path: self._take_protocol(plugin, path),
-            "register_observers": lambda name, make: self._take_observer(plugin, name, make),
+            "register_tracks": self._take_track,
+            "register_methods": self._take_method,
+            "register_datasets": self._take_dataset,
+            "register_protocols": self._take_protocol,
+            "register_observers": self._take_observer,
         }
         for name in sorted((caller.name for caller in callers), key=HOOKS.index):
-            caller = manager.subset_hook_caller(name, others)
-            register = partial(caller, register=take[name])
+            register = partial(self._call, module, name, partial(take[name], plugin))
             if name == "register_tracks":
                 self._waiting.append((plugin, register))
             else:
                 register()
+
+    def _call(self, module: Any, hook: str, register: Callable[..., None]) -> None:
+        """Calls a hook of one plugin alone."""
+        others = self._manager.get_plugins() - {module}
+        self._manager.subset_hook_caller(hook, others)(register=register)
 
     @cached_property
     def _manager(self) -> "pluggy.PluginManager":
@@ -378,13 +358,17 @@ class Registry:
 
         reason = refusal(track)
         if reason is not None:
-            self._leave_out(plugin, reason)
+            self._leave_out(plugin, reason, getattr(track, "name", ""))
         elif self._is_free(plugin, track.name, self._tracks, self._shipped(self._tracks), "track"):
             self._tracks[track.name] = (plugin, track)
 
     def _take_protocol(self, plugin: Plugin, path: str | Path) -> None:
         # a shipped file is called as its protocol is, and read when it is asked for
-        name = Path(path).stem if plugin.built_in else self._read(Path(path)).name
+        try:
+            name = Path(path).stem if plugin.built_in else self._read(Path(path)).name
+        except LTBenchError as error:
+            self._leave_out(plugin, str(error).partition("\n")[0])
+            return
         if self._is_free(plugin, name, self._protocols, self._shipped(self._protocols)):
             self._protocols[name] = (plugin, Path(path))
 
@@ -424,8 +408,8 @@ class Registry:
             return True
         return False
 
-    def _leave_out(self, plugin: Plugin, reason: str) -> None:
-        self.left_out.append(LeftOut(plugin.name, plugin.package, reason))
+    def _leave_out(self, plugin: Plugin, reason: str, name: str = "") -> None:
+        self.left_out.append(LeftOut(plugin.name, plugin.package, reason, name))
 
 
 @cache

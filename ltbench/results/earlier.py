@@ -10,13 +10,14 @@ from msgspec import Struct
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Origin
 
-LATER = {
-    "table": (("table", "parts"), ""),
-    "distilled": (("distilled",), None),
-    "compressed": (("compressed",), None),
-    "continued": (("continued",), 0),
-}
-"""Fields that are younger than the first records: their seal covers these only where they tell."""
+LATER: tuple[dict[str, Any], ...] = (
+    {"table": "", "parts": {}},
+    {"distilled": None},
+    {"compressed": None},
+    {"continued": 0},
+)
+"""Fields that are younger than the first records, with their defaults: their seal covers these only
+where they tell something."""
 
 SAME = (
     *("protocol", "version", "hash", "fingerprint", "recipe", "parameters", "seed", "status"),
@@ -48,11 +49,12 @@ def read(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         old: dict[str, Any] = msgspec.json.decode(content)
         msgspec.convert(old, Known)
+        fits = old["digest"] == seal(old)
     except OSError as error:
         raise LTBenchError(f"it cannot be read ({error.strerror})") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LTBenchError(f"it is no record ({str(error).replace('`', '')})") from None
-    if old["digest"] != seal(old):
+    if not fits:
         raise LTBenchError("its digest does not fit; it was changed by hand")
     return old
 
@@ -60,9 +62,8 @@ def read(path: Path) -> dict[str, Any]:
 def seal(old: dict[str, Any]) -> str:
     """The digest that covers a record of the earlier form."""
     content = {**old, "digest": ""}
-    for field, (fields, default) in LATER.items():
-        if content.get(field, default) == default:
-            for name in fields:
-                content.pop(name, None)
+    for fields in LATER:
+        if all(content.get(name, default) == default for name, default in fields.items()):
+            content = {name: value for name, value in content.items() if name not in fields}
     encoded = msgspec.json.encode(content, order="sorted")
     return hashlib.sha256(encoded).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """The records of one protocol: those that count, and those that are never put together."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,15 +36,21 @@ def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Reje
     return found, [record for record in every if isinstance(record, Rejected)]
 
 
-def refuse_none(problem: Problem, results: Path, count: int) -> None:
-    """Refuses a folder without records.
+def refuse_none(
+    problem: Problem, results: Path, count: int, rejected: Sequence[Rejected] = ()
+) -> None:
+    """Refuses a folder without records that count.
 
     Raises:
-        LTBenchError: there are none.
+        LTBenchError: there are none; tells why the first that is there is none.
     """
-    if not count:
-        where = results / problem.name
-        raise LTBenchError(f"{where} holds no records; ltbench run {problem.name} makes them")
+    if count:
+        return
+    if rejected:
+        more = f"; so are {len(rejected) - 1} more" if rejected[1:] else ""
+        raise LTBenchError(f"{rejected[0]}{more}")
+    where = results / problem.name
+    raise LTBenchError(f"{where} holds no records; ltbench run {problem.name} makes them")
 
 
 def refuse_mixture(problem: Problem, results: Path, told: Columns) -> None:

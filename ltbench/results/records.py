@@ -113,7 +113,9 @@ class Record(
         return cell_name(self.recipe, self.seed, self.table)
 
     def sealed(self) -> "Record":
-        return structs.replace(self, digest=self.computed_digest())
+        """The record as its file gives it back, with the digest of that."""
+        again = _DECODER.decode(msgspec.json.encode(self))
+        return structs.replace(again, digest=again.computed_digest())
 
     def computed_digest(self) -> str:
         encoded = msgspec.json.encode(structs.replace(self, digest=""), order="sorted")
@@ -122,10 +124,11 @@ class Record(
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file among the records that is not aggregated, and why."""
+    """A file among the records that is not aggregated, and why; one of an `earlier` form can be."""
 
     path: Path
     reason: str
+    earlier: bool = False
 
     def __str__(self) -> str:
         return f"{self.path} is left in place, not counted: {self.reason}"
@@ -255,7 +258,7 @@ def read(path: Path) -> Record | Rejected:
     except msgspec.ValidationError as error:
         if is_earlier(content):
             mend = f"ltbench migrate {path.parent.parent.parent.parent} carries it over"
-            return Rejected(path, f"it is of an earlier form; {mend}")
+            return Rejected(path, f"it is of an earlier form; {mend}", earlier=True)
         return Rejected(path, f"it is no record ({str(error).replace('`', '')})")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Rejected(path, "it is truncated or not JSON")

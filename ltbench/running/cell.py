@@ -12,7 +12,7 @@ from ltbench.contract.recipes import Recipe, values
 from ltbench.contract.track import Arrays, Outcome, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
-from ltbench.results.records import Origin, Record, Status, cell_name
+from ltbench.results.records import Origin, Record, Scores, Status, cell_name
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
@@ -72,25 +72,29 @@ def yielded(record: Record, outcome: Outcome) -> Record:
     """A record with what its cell yielded.
 
     Raises:
-        LTBenchError: the details are nothing that can be written down.
+        LTBenchError: something of it cannot be written down.
     """
     try:
-        details = msgspec.to_builtins(outcome.details) if outcome.details is not None else {}
-        msgspec.json.encode(details)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise LTBenchError(f"details of track {record.track} cannot be written: {error}") from None
-    return structs.replace(
-        record,
-        measures=dict(outcome.measures),
-        timing=outcome.timing,
-        recall=outcome.recall,
-        class_counts=outcome.class_counts,
-        transductive=outcome.transductive,
-        notes=list(dict.fromkeys([*record.notes, *outcome.notes])),
-        details=details,
-        control=outcome.control,
-        continued=outcome.continued,
-    )
+        return structs.replace(
+            record,
+            measures=_numbers(outcome.measures),
+            timing=outcome.timing,
+            recall=outcome.recall,
+            class_counts=outcome.class_counts,
+            transductive=outcome.transductive and _numbers(outcome.transductive),
+            notes=list(dict.fromkeys([*record.notes, *outcome.notes])),
+            details={} if outcome.details is None else msgspec.to_builtins(outcome.details),
+            control=outcome.control,
+            continued=outcome.continued,
+        ).sealed()
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        told = str(error).replace("`", "")
+        raise LTBenchError(f"track {record.track} gave what no record holds: {told}") from None
+
+
+def _numbers(scores: Scores) -> Scores:
+    """Scores without numpy's types, which are not written down."""
+    return {name: None if value is None else float(value) for name, value in scores.items()}
 
 
 def blank(

@@ -29,7 +29,7 @@ class JsonLog(Observer):
     - cell-began
     - epoch: `share` of the cell; `epoch` of `epochs` and its mean `loss` where a network is trained
     - note: `text`
-    - cell-ended: `status`, `reason`, `metrics` by name, `seconds` of training, `relative` to plain
+    - cell-ended: `status`, `reason`, `measures` by name, `seconds` of training, `relative` to plain
       training, `continued`
     - run-ended: the number of cells of each `status`
     """
@@ -81,7 +81,7 @@ class JsonLog(Observer):
             **self._place(record.recipe, record.seed, record.table),
             status=record.status,
             reason=record.reason,
-            metrics=numbers(record),
+            measures=numbers(record),
             seconds=timing and timing.seconds,
             relative=timing and timing.relative,
             continued=record.continued,

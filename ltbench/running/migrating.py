@@ -1,7 +1,7 @@
 """Records of the earlier form carried over to this one, in their place."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from ltbench.results.records import Origin, Record, Rejected
 
 @dataclass
 class Migrated:
-    """How many records were carried over, and those that were not; what methods were not."""
+    """What became of records: how many were carried over or had been, and those left in place.
+
+    `lost` counts the records of methods whose code is another, or unknown, by method and reason.
+    """
 
     carried: int = 0
     known: int = 0
@@ -26,7 +29,7 @@ class Migrated:
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def migrate(registry: Registry, results: Path, was: list[Path]) -> Migrated:
+def migrate(registry: Registry, results: Path, was: Sequence[Path]) -> Migrated:
     """Rewrites every record of the earlier form below a results folder, each whole or not at all.
 
     `was` are folders that hold the methods' files as they were.
@@ -39,61 +42,67 @@ def migrate(registry: Registry, results: Path, was: list[Path]) -> Migrated:
     if not paths:
         raise LTBenchError(f"{results} holds no records; name the folder that --results named")
     for path in paths:
-        if isinstance(records.read(path), Record):
+        found = records.read(path)
+        if isinstance(found, Record):
             done.known += 1
-            continue
-        try:
-            record = carried(registry, carrier, path, done)
-        except LTBenchError as error:
-            done.rejected.append(Rejected(path, str(error)))
-            continue
-        records.write_bytes(path, records.encoded(record.sealed()))
-        done.carried += 1
+        elif not found.earlier:
+            done.rejected.append(found)
+        else:
+            try:
+                record, lost = carried(registry, carrier, path)
+                if records.place_of(results, record) != path:
+                    raise LTBenchError(f"it is a record of {record} of protocol {record.protocol}")
+            except LTBenchError as error:
+                done.rejected.append(Rejected(path, str(error)))
+                continue
+            records.write_bytes(path, records.encoded(record.sealed()))
+            done.carried += 1
+            done.lost.update(lost.items())
     return done
 
 
-def carried(registry: Registry, carrier: Carrier, path: Path, done: Migrated) -> Record:
+def carried(registry: Registry, carrier: Carrier, path: Path) -> tuple[Record, dict[str, str]]:
     """The record of the earlier form in a file, in this form.
+
+    Beside it is told, by method, why the code could not be carried over, where it was not.
 
     Raises:
         LTBenchError: it is none, was changed by hand, or is of a track that is not here.
     """
     old = earlier.read(path)
-    protocol = _protocol(registry, old["protocol"])
-    origins = {}
-    for name, told in old["plugins"].items():
-        origin = msgspec.convert(told, Origin)
-        origins[name] = carrier(name, origin)
-        if name in carrier.lost:
-            done.lost[name, carrier.lost[name]] += 1
-    fields = dict(_fields(registry, old, protocol))
+    known = old["protocol"] in registry.protocols()
+    protocol = registry.protocol(old["protocol"]) if known else None
+    told = {
+        name: carrier(name, msgspec.convert(origin, Origin))
+        for name, origin in old["plugins"].items()
+    }
+    content = {
+        **{key: old[key] for key in earlier.SAME if key in old},
+        "arrays": old.get("predictions", ""),
+        "plugins": {name: msgspec.to_builtins(origin) for name, (origin, _) in told.items()},
+        **msgspec.to_builtins(_fields(registry, old, protocol)),
+    }
     try:
-        return msgspec.convert(
-            {
-                **{key: old[key] for key in earlier.SAME if key in old},
-                "arrays": old.get("predictions", ""),
-                "plugins": msgspec.to_builtins(origins),
-                **msgspec.to_builtins(fields),
-            },
-            Record,
-        )
+        record = msgspec.convert(content, Record)
     except msgspec.ValidationError as error:
         raise LTBenchError(f"it is no record ({str(error).replace('`', '')})") from None
+    return record, {name: reason for name, (_, reason) in told.items() if reason}
 
 
-def _protocol(registry: Registry, name: str) -> Protocol | None:
-    return registry.protocol(name) if name in registry.protocols() else None
+def _fields(registry: Registry, old: dict[str, Any], protocol: Protocol | None) -> dict[str, Any]:
+    """The fields that the record's track makes of what it held.
 
-
-def _fields(
-    registry: Registry, old: dict[str, Any], protocol: Protocol | None
-) -> Iterator[tuple[str, Any]]:
-    """The fields that the record's track makes of what it held."""
+    Raises:
+        LTBenchError: no track that is here can make anything of it.
+    """
     tracks = registry.tracks()
-    known = {protocol.track: tracks[protocol.track]} if protocol is not None else tracks
-    for name, track in known.items():
-        fields = track.carried(old, protocol)
+    for name in tracks if protocol is None else [protocol.track]:
+        try:
+            fields = tracks[name].carried(old, protocol)
+        # What somebody made up may raise anything at all; that must not cost the other records.
+        except Exception as error:
+            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise LTBenchError(f"track {name} cannot carry it over ({told})") from error
         if fields is not None:
-            yield from {"track": name, **fields}.items()
-            return
+            return {"track": name, **fields}
     raise LTBenchError(f"its protocol {old['protocol']} is of no track that is here")

@@ -1,7 +1,20 @@
-"""For authors of methods: the checks every method must pass, and probes of its formulas."""
+"""For authors: the checks every method must pass, probes of formulas, what checks are made of."""
 
-from ltbench.testing.checks import check_method
+from ltbench.testing.checks import check_method, shared
 from ltbench.testing.probes import probe_loss, probe_scores, probe_steps
-from ltbench.testing.report import Report
+from ltbench.testing.report import Report, expect, named
+from ltbench.testing.task import Task, rows_of, trained
 
-__all__ = ["Report", "check_method", "probe_loss", "probe_scores", "probe_steps"]
+__all__ = [
+    "Report",
+    "Task",
+    "check_method",
+    "expect",
+    "named",
+    "probe_loss",
+    "probe_scores",
+    "probe_steps",
+    "rows_of",
+    "shared",
+    "trained",
+]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltbench.contract.context import Batch, Phase, Rows, Run
+from ltbench.contract.context import Batch, Grants, Phase, Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.models.mlp import Network, Options
@@ -51,6 +51,7 @@ def trained(
     rows: Rows | None = None,
     checkpoint: Callable[[State], None] | None = None,
     resume: State | None = None,
+    granted: Grants | None = None,
 ) -> Trained:
     """What a short training of a small network makes of a method."""
     rows = rows_of(counts) if rows is None else rows
@@ -62,6 +63,7 @@ def trained(
         progress=torch.zeros(()),
         phase=Phase("main", 3, lr=0.05, weight_decay=1e-3, warmup=0.1),
         seed=7,
+        granted=granted or Grants(),
     )
     run.rng = generator(run, "methods")
     with seeded(run, "network"):

@@ -165,7 +165,7 @@ def split(protocol: Classification, dataset: Dataset, seed: int) -> Parts:
     train = _take(dataset.train, training)
     if data.label_noise:
         noisy = with_label_noise(train.labels.numpy(), num_classes, data.label_noise, seed)
-        train = Rows(train.inputs, torch.from_numpy(noisy))
+        train = replace(train, labels=torch.from_numpy(noisy))
     return Parts(
         train=train,
         validation=_take(dataset.train, validation) if data.validation_share else None,

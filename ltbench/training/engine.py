@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial, reduce
@@ -29,6 +29,8 @@ from ltbench.training import events, method_state
 
 State = dict[str, Any]
 """Where a training stands at the end of an epoch: tensors, numbers, and containers of them."""
+
+STREAMS = ("order", "views")  # what the engine draws, with a generator for each
 
 
 def train(
@@ -66,7 +68,7 @@ def begin(method: Method, rows: Rows, run: Run) -> tuple[Rows, list[Phase]]:
         LTBenchError: the method handed back rows that cannot be used.
     """
     assert run.model is not None
-    run.train = rows
+    run.train, run.chance = rows, {stream: generator(run, stream) for stream in STREAMS}
     rows = checked(method.resample(rows, run), rows, run)
     run.train, run.recipe = rows, method
     with seeded(run, "build"):
@@ -89,9 +91,12 @@ def go_on(
     """Trains `run.model` on rows through the phases of a plan, of which `first` is the number.
 
     An epoch takes as many steps as `epoch_rows` rows make. A track that goes on training one
-    network calls this again, with numbers that go on as well, so that chance does.
+    network calls this again, with numbers that go on as well: two calls end in the bits of one with
+    the phases of both. Each takes the same state to resume from, which lies in one of them: those
+    before it pass.
     """
-    chance = {stream: generator(run, _of(stream, first)) for stream in ("order", "views")}
+    if resume is not None and resume["position"] < first:
+        resume = None
     epochs = [phase.epochs for phase in plan]
     for position, phase in enumerate(plan, first):
         if resume is not None and position < resume["position"]:
@@ -100,7 +105,7 @@ def go_on(
         if position > 0:  # so that a phase draws the same whether or not the training was resumed
             run.rng.manual_seed(stream_seed(run.seed, f"methods {position}"))
         with seeded(run, f"phase {position}"):
-            ends = _train_phase(method, rows, epoch_rows, run, batch_size, chance, resume)
+            ends = _train_phase(method, rows, epoch_rows, run, batch_size, resume)
             for epoch, losses, state in ends:
                 passed = sum(epochs[: position - first]) + epoch
                 events.passed(passed, sum(epochs), losses)
@@ -109,14 +114,11 @@ def go_on(
         resume = None
 
 
-def _of(stream: str, first: int) -> str:
-    return f"{stream} {first}" if first else stream
-
-
 def finish(method: Method, run: Run, validation: Rows | None = None) -> nn.Module:
     """The network as `method` leaves it after training, which is over with this."""
     assert run.model is not None
     run.progress.fill_(1)
+    run.groups = None
     run.model.eval().requires_grad_(False)
     run.model = method.finish(run.model, validation, run).eval()
     return run.model
@@ -128,7 +130,6 @@ def _train_phase(
     epoch_rows: int,
     run: Run,
     batch_size: int,
-    chance: dict[str, torch.Generator],
     resume: State | None,
 ) -> Iterator[tuple[int, Tensor, Callable[[], State]]]:
     """Trains epoch by epoch; after each tells how many there were, the losses of its steps, and
@@ -138,7 +139,7 @@ def _train_phase(
     assert model is not None
     if resume is not None:
         model.load_state_dict(resume["model"])
-    run.train = rows = method.enter(rows, run).to(run.device)
+    run.train = rows = entered(method.enter(rows, run), rows, run)
     if resume is None and phase.reset is not None:
         model.get_submodule(phase.reset).apply(_reset)
     _set_learning(model, phase)
@@ -146,7 +147,7 @@ def _train_phase(
     rates = [group["lr"] for group in optimizer.param_groups]
     if resume is not None:
         optimizer.load_state_dict(resume["optimizer"])
-        _restore(resume, chance, run)
+        _restore(resume, run)
         if "hidden" in resume:
             method_state.put_back(method, run, resume["hidden"])
     closure, held_beside = LossClosure(method, optimizer, run), rows.beside()
@@ -158,7 +159,7 @@ def _train_phase(
     for epoch in range(first, phase.epochs):
         run.progress.fill_(epoch / phase.epochs)
         weights = _weights(method, rows, run)
-        drawn = draw(len(rows), epoch_rows, weights, chance["order"])
+        drawn = draw(len(rows), epoch_rows, weights, run.chance["order"])
         losses = torch.zeros(steps, device=run.device, dtype=run.counts.dtype)
         for k, index in enumerate(drawn.split(portions(epoch_rows, batch_size))):
             now = epoch * steps + k
@@ -167,13 +168,13 @@ def _train_phase(
                 group["lr"] = rate * factors[now]
             inputs = rows.inputs[index]
             if not phase.on_features:
-                inputs = run.views.augmented(inputs, chance["views"])
+                inputs = run.views.augmented(inputs, run.chance["views"])
             beside = {name: held[index] for name, held in held_beside.items()}
             batch = Batch(inputs, [(rows.labels[index], 1.0)], index, **_of_batch(beside))
             closure.take(method.batch(batch, run), losses[k])
             method.step(closure, optimizer, run)
         _refuse_divergence(losses, epoch * steps, len(factors), phase)
-        yield epoch + 1, losses, partial(_state, epoch + 1, model, optimizer, chance, run)
+        yield epoch + 1, losses, partial(_state, epoch + 1, model, optimizer, run)
 
 
 def _of_batch(beside: dict[str, Tensor]) -> dict[str, Any]:
@@ -195,7 +196,6 @@ def _state(
     epoch: int,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    chance: dict[str, torch.Generator],
     run: Run,
 ) -> State:
     return {
@@ -203,15 +203,15 @@ def _state(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "passes": run.passes,
-        "chance": {stream: generator.get_state() for stream, generator in chance.items()},
+        "chance": {stream: generator.get_state() for stream, generator in run.chance.items()},
         "rng": run.rng.get_state(),
         "torch": torch.get_rng_state(),
     }
 
 
-def _restore(state: State, chance: dict[str, torch.Generator], run: Run) -> None:
+def _restore(state: State, run: Run) -> None:
     run.passes = state["passes"]
-    for stream, generator in chance.items():
+    for stream, generator in run.chance.items():
         generator.set_state(state["chance"][stream])
     run.rng.set_state(state["rng"])
     torch.set_rng_state(state["torch"])
@@ -290,24 +290,38 @@ def _mean_loss(
     if scores.shape[0] > rows:  # the rest has no labels
         scores = scores[:rows]
     for k, (labels, share) in enumerate(batch.targets):
-        run.groups = _groups(batch, k)
+        run.groups = _groups(batch, k, run)
         losses = method.criterion(method.adjust(scores, labels, run), labels, run)
         weight = method.weight(labels, run)
         if factor is not None:
-            losses = factor[labels] * losses
+            losses = _of_classes(factor, labels) * losses
         if len(batch.targets) > 1:
             losses = share * losses
         means.append(losses.mean() if weight is None else (weight * losses).sum() / weight.sum())
     return reduce(add, means)
 
 
-def _groups(batch: Batch, target: int) -> Tensor | None:
+def _of_classes(factor: Tensor, labels: Tensor) -> Tensor:
+    """The factor [N] of each row's class.
+
+    Raises:
+        LTBenchError: rows have other targets than one class.
+    """
+    if labels.dim() > 1 or labels.is_floating_point():
+        raise LTBenchError(
+            f"a step that takes classes apart needs a class for each row, but targets are "
+            f"{labels.dtype} {list(labels.shape)}"
+        )
+    return factor[labels]
+
+
+def _groups(batch: Batch, target: int, run: Run) -> Tensor | None:
     """The groups of the rows whose labels a target has.
 
     Raises:
         LTBenchError: a method mixed rows that have groups, and did not tell which.
     """
-    if not batch.groups:
+    if not batch.groups and (run.train is None or run.train.groups is None):
         return None
     if target >= len(batch.groups):
         raise LTBenchError(
@@ -406,10 +420,15 @@ def shares(labels: Tensor, weights: Tensor | None, counts: Tensor) -> Tensor:
 
 
 def in_classes(labels: Tensor, weights: Tensor | None, classes: int) -> Tensor:
-    """How many rows [C], or what weight of rows, each class has; labels may be [N, C] as well."""
+    """How many rows [C], or what weight of rows, each class has; labels may be [N, C] as well.
+
+    Numbers [N] tell no classes apart, so each has all rows.
+    """
+    if labels.dim() == 1 and labels.is_floating_point():
+        return labels.new_full((classes,), len(labels))
     if labels.dim() == 1:
         return torch.bincount(labels, weights, minlength=classes)
-    return labels.sum(0) if weights is None else weights.to(labels.dtype) @ labels
+    return labels.sum(0) if weights is None else weights @ labels.to(weights.dtype)
 
 
 def generator(run: Run, stream: str) -> torch.Generator:
@@ -453,23 +472,43 @@ def checked(rows: Rows, before: Rows, run: Run) -> Rows:
     """
     if rows is before:
         return rows
-    if rows.inputs.dtype != before.inputs.dtype or rows.inputs.shape[1:] != before.inputs.shape[1:]:
-        raise LTBenchError(
-            f"resampled rows are {rows.inputs.dtype} {list(rows.inputs.shape[1:])} each; "
-            f"they were {before.inputs.dtype} {list(before.inputs.shape[1:])}"
-        )
-    lacking = before.beside().keys() - rows.beside().keys()
+    for what in ("inputs", "labels"):
+        now, was = getattr(rows, what), getattr(before, what)
+        if now.dtype != was.dtype or now.shape[1:] != was.shape[1:]:
+            raise LTBenchError(
+                f"the {what} of resampled rows are {now.dtype} {list(now.shape[1:])} each; "
+                f"they were {was.dtype} {list(was.shape[1:])}"
+            )
+    _refuse_lacking("resampled rows", rows, before.beside().keys())
+    had, has = (in_classes(part.labels, None, run.num_classes) > 0 for part in (before, rows))
+    lost = had.to(has.device) & ~has
+    if lost.any():
+        none = "" if had.all() else f"; class {int((~had).nonzero()[0])} had none before"
+        raise LTBenchError(f"resampling left class {int(lost.nonzero()[0])} without rows{none}")
+    return replace(rows, categorical=before.categorical).to(run.device)
+
+
+def entered(rows: Rows, before: Rows, run: Run) -> Rows:
+    """Rows that a method handed back on entering a phase; they may be of another kind, or features.
+
+    Raises:
+        LTBenchError: there are none, or they lack what rows have beside labels.
+    """
+    if rows is not before:
+        needed = before.beside().keys() - ({"mask"} if run.phase.on_features else set())
+        _refuse_lacking(f"rows of phase {run.phase.role}", rows, needed)
+    return rows.to(run.device)
+
+
+def _refuse_lacking(who: str, rows: Rows, needed: Set[str]) -> None:
+    if not len(rows):
+        raise LTBenchError(f"{who}: there are none to train on")
+    lacking = needed - rows.beside().keys()
     if lacking:
         raise LTBenchError(
-            f"resampled rows come without {' and '.join(sorted(lacking))}, which these rows have; "
+            f"{who} come without {' and '.join(sorted(lacking))}, which all rows here have; "
             "rows that are chosen by an index keep them"
         )
-    if not rows.labels.is_floating_point():
-        had, has = (in_classes(part.labels, None, run.num_classes) > 0 for part in (before, rows))
-        empty = had.to(has.device) & ~has
-        if empty.any():
-            raise LTBenchError(f"resampling left class {int(empty.nonzero()[0])} without rows")
-    return replace(rows, categorical=before.categorical).to(run.device)
 
 
 def _refuse_divergence(losses: Tensor, first: int, steps: int, phase: Phase) -> None:

@@ -25,7 +25,8 @@ def told(method: Method, run: Run) -> Kept | None:
     """
     assert run.model is not None and run.train is not None
     shared = {_memory(tensor) for tensor in run.model.state_dict().values()}
-    shared |= {_memory(t) for t in (run.train.inputs, run.train.labels) if t._version > 0}
+    rows = (run.train.inputs, run.train.labels, *run.train.beside().values())
+    shared |= {_memory(tensor) for tensor in rows if tensor._version > 0}
     attributes = [dict(vars(one)) for one in _methods(method)]
     if not all(_is_plain(one, shared) for one in attributes):
         return None
@@ -67,7 +68,7 @@ def _memory(tensor: Tensor) -> int:
 
 def _digest(rows: Rows) -> str:
     digest = hashlib.sha256()
-    for tensor in (rows.inputs, rows.labels):
+    for tensor in (rows.inputs, rows.labels, *rows.beside().values()):
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(memoryview(flat.numpy()))  # type: ignore[arg-type]
     return digest.hexdigest()

@@ -59,10 +59,11 @@ class BAGAN(Method):
         with torch.random.fork_rng(devices=devices):  # layers and dropout draw from the global one
             torch.manual_seed(run.seed)
             images = (train.inputs.to(run.device).float() - low) / half - 1
-            labels = train.labels.to(run.device)
-            generator, gaussians = self.learn(images, labels, run.num_classes)
-            n_c = labels.bincount(minlength=run.num_classes)
-            new = torch.arange(run.num_classes, device=run.device)
+            # of a class without rows there is nothing to learn
+            classes, labels = train.labels.to(run.device).unique(return_inverse=True)
+            generator, gaussians = self.learn(images, labels, len(classes))
+            n_c = labels.bincount()
+            new = torch.arange(len(classes), device=run.device)
             new = new.repeat_interleave(n_c.max() - n_c)
             with torch.no_grad():
                 parts = [generator(drawn(gaussians, part)) for part in new.split(512)]
@@ -71,7 +72,7 @@ class BAGAN(Method):
             made = made.round()
         return Rows(
             torch.cat([train.inputs, made.to(train.inputs)]),
-            torch.cat([train.labels, new.to(train.labels)]),
+            torch.cat([train.labels, classes[new].to(train.labels)]),
         )
 
     def learn(self, images, labels, classes):

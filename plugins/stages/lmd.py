@@ -45,12 +45,11 @@ class LMD(Method):
         features = run.features(train.inputs)
         presented = math.ceil(run.phase.epochs * int(run.counts.sum()) / run.num_classes)
         size = min(self.virtual, presented)
+        classes = train.labels.unique()  # one without rows has no Gaussian
         drawn = [
-            gaussian(features[train.labels == c], size, self.ridge, run.rng)
-            for c in range(run.num_classes)
+            gaussian(features[train.labels == c], size, self.ridge, run.rng) for c in classes
         ]
-        labels = torch.arange(run.num_classes, device=features.device).repeat_interleave(size)
-        return Rows(torch.cat(drawn), labels)
+        return Rows(torch.cat(drawn), classes.repeat_interleave(size))
 
 
 def gaussian(rows, size, ridge, rng):

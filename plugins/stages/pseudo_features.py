@@ -47,7 +47,7 @@ def grown(features, labels):
     directions = F.normalize(means)
     likeness = (directions @ directions.T).masked_fill(~common, -2)  # below any cosine
     rows, classes = [features], [labels]
-    for rare in (~common).nonzero()[:, 0]:
+    for rare in (~common & (counts > 0)).nonzero()[:, 0]:  # no rows have no mean to move to
         near = likeness[rare].argmax()
         borrowed = features[labels == near] - means[near] + means[rare]
         rows.append(borrowed)

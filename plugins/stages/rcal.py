@@ -15,6 +15,7 @@ from ltbench_plugins.contrast.sade import view
 from ltbench_plugins.stages.ssp import WIDTH, info_nce
 
 LARGEST = 2**28  # numbers in the covariances of all classes, a gigabyte
+NO_CLASS = -100  # a label that the cross-entropy passes over
 
 
 class RCAL(Method):
@@ -77,12 +78,12 @@ class RCAL(Method):
         memory = run.model.memory
         if run.phase.role == "main" and len(memory.initial) == 0:  # else the run was resumed
             features = run.features(train.inputs.to(run.device))
-            labels = train.labels.to(run.device)
+            # a class without rows has no Gaussian
+            classes, labels = train.labels.to(run.device).unique(return_inverse=True)
             memory.initial = features
             means, covariances = gaussians(features, labels, typical(features, labels))
-            n_c = labels.bincount(minlength=run.num_classes)
-            borrowed = calibrated(means, covariances, n_c, self.similar, self.trust)
-            memory.means, memory.factors = borrowed[0], factors(borrowed[1])
+            borrowed = calibrated(means, covariances, labels.bincount(), self.similar, self.trust)
+            memory.means[classes], memory.factors[classes] = borrowed[0], factors(borrowed[1])
         return train
 
     def batch(self, batch, run):
@@ -123,6 +124,7 @@ class RCAL(Method):
             raise LTBenchError("rcal mixes rows itself, so no other method of a recipe can")
         memory, share = run.model.memory, batch.targets[0][1]
         drawn, labels = self.drawn
+        labels = labels.masked_fill(run.exact_counts[labels] == 0, NO_CLASS)
         initial = memory.initial[batch.rows]
         if self.alpha > 0:
             initial = torch.lerp(initial.flip(0), initial, share)

@@ -11,18 +11,23 @@ from msgspec import structs
 from side_by_side import in_turn, ratio
 
 from ltbench import protocol
-from ltbench.boards.leaderboard import build, read
+from ltbench.boards.leaderboard import build
+from ltbench.boards.reading import read
 from ltbench.registry.registry import installed
 from ltbench.results import index
-from ltbench.results.record_arrays import columns
+from ltbench.results.record_arrays import COSTS, columns
 from ltbench.results.records import Origin, Record, Timing, path_of, read_all, write
-from ltbench.scoring.metrics import NAMES
+from ltbench.scoring.measures import stored
 
 DIGITS = protocol("digits-lt")
+TRACK = installed().track(DIGITS.track)
+NAMES = stored(TRACK.measures)
+KEYS = [*NAMES, *COSTS]
 ONE = Record(
     protocol="digits-lt",
     version=DIGITS.version,
     hash=DIGITS.hash,
+    track=DIGITS.track,
     fingerprint=DIGITS.data.fingerprint,
     recipe="erm",
     parameters={"erm": {}},
@@ -30,7 +35,7 @@ ONE = Record(
     seed=0,
     status="ok",
     environment={"cpu": "a processor", "threads": 1, "torch": "2"},
-    metrics=dict.fromkeys(NAMES, 0.5),
+    measures=dict.fromkeys(NAMES, 0.5),
     recall=[0.5] * 10,
     class_counts=[10] * 10,
     timing=Timing(1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
@@ -43,13 +48,13 @@ def records(recipes, seeds):
         name = f"method-{position}" if position else "erm"
         for seed in range(seeds):
             scores = dict(zip(NAMES, chance.random(len(NAMES)).tolist(), strict=True))
-            yield structs.replace(ONE, recipe=name, seed=seed, metrics=scores)
+            yield structs.replace(ONE, recipe=name, seed=seed, measures=scores)
 
 
 @pytest.mark.benchmark(group="100,000 records to a table")
 def test_build(benchmark):
     found = list(records(100, 1000))
-    board = benchmark.pedantic(build, args=(DIGITS, found), rounds=5, warmup_rounds=1)
+    board = benchmark.pedantic(build, args=(TRACK, DIGITS, found), rounds=5, warmup_rounds=1)
     assert len(board.rows) == 100
 
 
@@ -77,21 +82,22 @@ def a_million(tmp_path_factory):
         for seed in range(SEEDS if recipe == "erm" else 1):
             write(folder, structs.replace(ONE, recipe=recipe, seed=seed), None)
         place = path_of(folder, "digits-lt", recipe, 0).parent
-        part = columns([structs.replace(ONE, recipe=recipe, seed=seed) for seed in range(SEEDS)])
-        part.metrics[:] = chance.random(part.metrics.shape)
+        every = [structs.replace(ONE, recipe=recipe, seed=seed) for seed in range(SEEDS)]
+        part = columns(every, NAMES)
+        part.measures[:] = chance.random(part.measures.shape)
         files = {
             entry.name: (entry.stat().st_mtime_ns, entry.stat().st_size)
             for entry in os.scandir(place)
         }
-        head = index.Head(index.KEYS, place.stat().st_mtime_ns, part.recipes, part.kinds)
+        head = index.Head(KEYS, place.stat().st_mtime_ns, part.recipes, part.kinds)
         index._save(folder / "digits-lt" / "index" / place.name, head, part, files)
     return folder
 
 
 @pytest.mark.benchmark(group="a million records to a table, the index warm")
 def test_warm(benchmark, a_million):
-    told, _ = index.read(a_million, "digits-lt")
-    frame = pd.DataFrame(np.concatenate([told.metrics, told.costs], axis=1), columns=index.KEYS)
+    told, _ = index.read(a_million, "digits-lt", NAMES)
+    frame = pd.DataFrame(np.concatenate([told.measures, told.costs], axis=1), columns=KEYS)
     frame["recipe"] = pd.Categorical.from_codes(told.recipe, told.recipes)
     calls = {
         "table": lambda: read(installed(), "digits-lt", a_million),
@@ -99,7 +105,7 @@ def test_warm(benchmark, a_million):
     }
     seconds = in_turn(calls, rounds=5)
     benchmark.extra_info["ratio"] = ratio(seconds["table"], seconds["group by"])
-    board = benchmark.pedantic(calls["table"], rounds=1).leaderboard
+    board = benchmark.pedantic(calls["table"], rounds=1).board.content
     assert (len(board.rows), board.rows[0].seeds) == (RECIPES, SEEDS)
 
 
@@ -110,6 +116,6 @@ def test_new(benchmark, a_million):
     time.sleep(index.SETTLED)
     read_all_of_one = benchmark.pedantic(
         lambda: read(installed(), "digits-lt", a_million), rounds=1
-    ).leaderboard
+    ).board.content
     erm = next(row for row in read_all_of_one.rows if row.recipe == "erm")
     assert erm.seeds == SEEDS + NEW

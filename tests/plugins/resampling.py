@@ -1,5 +1,7 @@
 """What the tests of resamplers share: rows to work on, and a call of a method on them."""
 
+from dataclasses import replace
+
 import torch
 
 from ltbench import Rows
@@ -11,8 +13,8 @@ def resampled(method, train, seed=0, categorical=()):
     run = probe_run(method, train.labels.bincount(), torch.float32)
     run.rng.manual_seed(seed)
     run.seed = seed
-    run.categorical = categorical
-    return method.resample(train, run), run
+    run.train = replace(train, categorical=categorical)
+    return method.resample(run.train, run), run
 
 
 def clouds(counts, distance=1.0):

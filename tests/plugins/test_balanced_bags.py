@@ -18,9 +18,10 @@ TWO, FOUR = (20, 300), (200, 10, 60, 20)
 FEW = [(30, 2), (1, 31), (29, 2, 1), (1, 1, 40)]
 
 
-def run_of(counts, seed=0):
+def run_of(counts, seed=0, categorical=()):
     counts = torch.tensor(counts, dtype=torch.float32)
     run = Run(counts, counts / counts.sum(), torch.zeros(()), Phase("main", 1, 0.0, 0.0), seed=seed)
+    run.train = Rows(*map(torch.from_numpy, clouds(counts.int().tolist())), categorical=categorical)
     run.rng.manual_seed(seed)
     return run
 
@@ -197,8 +198,7 @@ def test_a_class_of_one_row_is_repeated_by_smote_bagging():
 def test_new_rows_have_one_category():
     X, y = clouds(TWO)
     X[:, 1:] = np.eye(3)[np.random.default_rng(0).integers(3, size=len(X))]
-    run = run_of(TWO)
-    run.categorical = (slice(1, 4),)
+    run = run_of(TWO, categorical=(slice(1, 4),))
     model = clone(SMOTEBagging().build(Recorder(), run)).fit(X, y)
     blocks = np.concatenate([member.X_[:, 1:] for member in model.members_])
     assert set(map(tuple, blocks.tolist())) == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from compressing import recovering
 
 from ltbench import LTBenchError, recipe
 from ltbench.testing.task import COUNTS, rows_of
@@ -20,7 +21,7 @@ def test_rounds_take_half_of_the_epochs():
 
 def test_filters_go_a_little_at_a_time():
     run = begun(rows_of(COUNTS), keep=0.25, epochs=4)
-    made = recipe("class-dependent-pruning(rounds=2)")
+    made = recovering("class-dependent-pruning(rounds=2)")
     widths = []
     enter = made.methods[0].enter
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from compressing import recovering
 from torch import nn
 
 from ltbench import recipe
@@ -57,7 +58,7 @@ def test_columns_are_those_of_the_filters_that_stay():
 @pytest.mark.parametrize("mu", [0.0, 1.0])
 def test_inputs_are_the_teachers_or_the_students_own(mu):
     run = begun(rows_of(COUNTS))
-    method = recipe(f"cd(mu={mu})")
+    method = recovering(f"cd(mu={mu})")
     run.recipe = method
     with torch.no_grad():
         run.model.trunk[0].weight.mul_(2)
@@ -80,8 +81,8 @@ def test_it_starts_nearer_to_the_teacher_than_weights_alone():
     gaps = []
     for text in ("cd", "bp"):
         run = begun(rows)
-        run.recipe = recipe(text)
+        run.recipe = recovering(text)
         model = run.recipe.build(run.model, run).eval()
-        gaps.append((model(rows.inputs) - run.teacher(rows.inputs)).square().mean())
+        gaps.append((model(rows.inputs) - run.granted.teacher(rows.inputs)).square().mean())
     assert gaps[0] < gaps[1]
     assert compressed(recipe("cd"), rows).run.passes > 0

@@ -29,7 +29,7 @@ def test_a_batch_has_the_asked_number_of_each_class_or_all_it_has():
     labels = torch.tensor([2, 0, 1, 0, 0, 1, 0])
     run = SimpleNamespace(
         num_classes=3,
-        distilling=replace(BUDGET, rows=3),
+        granted=SimpleNamespace(distilling=replace(BUDGET, rows=3)),
         rng=torch.Generator().manual_seed(0),
         device="cpu",
     )
@@ -44,7 +44,9 @@ def test_a_batch_has_the_asked_number_of_each_class_or_all_it_has():
 def test_a_blend_lies_between_the_start_and_the_end_of_one_network():
     start, end = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     run = SimpleNamespace(
-        pool=lambda balanced: [(start, end)], rng=torch.Generator().manual_seed(0), device="cpu"
+        granted=SimpleNamespace(pool=lambda balanced: [(start, end)]),
+        rng=torch.Generator().manual_seed(0),
+        device="cpu",
     )
     before = [p.clone() for p in (*start.parameters(), *end.parameters())]
     shares = []

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from compressing import recovering, taught_by
 from torch import nn
 
 from ltbench import LTBenchError, recipe
@@ -21,11 +22,8 @@ def run_with(name, options, keep=0.5, shape=(1, 8, 8)):
     """A run whose teacher is another network."""
     run = begun(rows_of(COUNTS), keep)
     run.train = Rows(torch.randn(6, *shape), torch.arange(6) % 4)
-    run.teacher = build(name, shape, 4, options).eval().requires_grad_(False)
-    run.model = build(name, shape, 4, options).eval()
-    run.model.load_state_dict(run.teacher.state_dict())
-    run.recipe = recipe("l1")
-    return run
+    run.recipe = recovering("l1")
+    return taught_by(run, *(build(name, shape, 4, options) for _ in range(2)))
 
 
 @pytest.mark.parametrize(("name", "options", "layers"), NETWORKS)
@@ -41,9 +39,10 @@ def test_half_of_the_filters_leave_half_of_the_filters(name, options, layers):
     chosen = pruned(run.model, run)
     for layer, filters in before.items():
         assert len(run.model.get_submodule(layer).weight) == len(chosen[layer]) == filters / 2
-    assert run.model.head.weight.shape == run.teacher.head.weight.shape
-    assert size(run.model) < size(run.teacher)
-    assert macs(run.model, run.train.inputs) < macs(run.teacher, run.train.inputs)
+    teacher = run.granted.teacher
+    assert run.model.head.weight.shape == teacher.head.weight.shape
+    assert size(run.model) < size(teacher)
+    assert macs(run.model, run.train.inputs) < macs(teacher, run.train.inputs)
     assert run.model(run.train.inputs).shape == (6, 4)
 
 
@@ -87,7 +86,7 @@ def test_where_all_is_kept_the_outputs_are_the_teachers(name):
     options = next(options for known, options, _ in NETWORKS if known == name)
     run = run_with(name, options, keep=1.0)
     pruned(run.model, run)
-    assert torch.equal(run.model(run.train.inputs), run.teacher(run.train.inputs))
+    assert torch.equal(run.model(run.train.inputs), run.granted.teacher(run.train.inputs))
 
 
 def test_a_network_without_a_layer_to_prune_is_said():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from compressing import recovering
 from torch import nn
 
 from ltbench import recipe
@@ -35,7 +36,7 @@ def test_the_merged_1x1_leaves_the_outputs_unchanged(layer):
 def error(run, name, kept):
     """The squared gap of a layer's output to the teacher's at the filters that stayed."""
     out = {}
-    for key, model in (("student", run.model), ("teacher", run.teacher)):
+    for key, model in (("student", run.model), ("teacher", run.granted.teacher)):
         handle = model.get_submodule(name).register_forward_hook(
             lambda module, x, y, key=key: out.__setitem__(key, y)
         )
@@ -47,7 +48,7 @@ def error(run, name, kept):
 @pytest.mark.parametrize("ridge", [1e-6, 0.1])
 def test_each_layers_error_falls(ridge):
     run = begun(rows_of(COUNTS))
-    run.recipe = recipe("fskd")
+    run.recipe = recovering("fskd")
     pruned(run.model, run)
     name, kept = "trunk.3.conv2", torch.arange(4)
     before = error(run, name, kept)
@@ -59,16 +60,17 @@ def test_each_layers_error_falls(ridge):
 
 def test_rows_count_by_their_weight():
     run = begun(rows_of((4, 2)))
-    run.recipe = recipe("fskd+oe-fsmc(lam=0.5)")
-    inputs, weights = run.unlabelled()
+    run.recipe = recovering("fskd+oe-fsmc(lam=0.5)")
+    inputs, weights = run.granted.unlabelled()
     assert len(inputs) == 26
     # together the twenty other images have half the weight of the six rows
     assert weights[6:].sum().item() == pytest.approx(0.5 * 6)
-    run.recipe = recipe("fskd")
+    run.recipe = recovering("fskd")
     alone, _ = products(run.model, "trunk.0", torch.arange(4), run)
-    run.recipe = recipe("fskd+oe-fsmc(lam=0.5)")
+    run.recipe = recovering("fskd+oe-fsmc(lam=0.5)")
     joined, _ = products(run.model, "trunk.0", torch.arange(4), run)
-    run.recipe, run.train = recipe("fskd"), type(run.train)(run.ood, torch.zeros(20).long())
+    run.recipe = recovering("fskd")
+    run.train = type(run.train)(run.granted.ood, torch.zeros(20).long())
     others, _ = products(run.model, "trunk.0", torch.arange(4), run)
     torch.testing.assert_close(joined, alone + others * 3 / 20, rtol=1e-4, atol=1e-2)
 

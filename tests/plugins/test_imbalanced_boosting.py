@@ -203,8 +203,7 @@ def test_a_new_row_weighs_what_the_row_does_that_it_starts_from(monkeypatch):
 def test_new_rows_of_smoteboost_have_one_category():
     X, y = clouds(TWO)
     X[:, 1:] = np.eye(3)[np.random.default_rng(0).integers(3, size=len(X))]
-    run = run_of(TWO)
-    run.categorical = (slice(1, 4),)
+    run = run_of(TWO, categorical=(slice(1, 4),))
     model = SMOTEBoost().build(TREE, run)
     present = model.presenter(X, y, np.random.default_rng(0))
     model.classes_ = np.array([0, 1])

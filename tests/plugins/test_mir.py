@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from compressing import recovering
 
 from ltbench import LTBenchError, recipe
 from ltbench.contract.context import Output
@@ -10,7 +11,7 @@ from ltbench.tracks.compression.checks import begun, compressed
 from ltbench.training.engine import train
 
 TAUGHT = torch.tensor([[1.0, -2.0], [0.0, 2.0]], dtype=torch.float64)
-RUN = SimpleNamespace(taught=lambda inputs: Output((TAUGHT,), TAUGHT))
+RUN = SimpleNamespace(granted=SimpleNamespace(taught=lambda inputs: Output((TAUGHT,), TAUGHT)))
 
 
 def mimic(features, text="mir"):
@@ -36,8 +37,8 @@ def test_features_of_another_width_are_refused_in_a_line():
 def test_the_head_stays_the_teachers_and_labels_do_not_count():
     rows = rows_of(COUNTS)
     made = compressed(recipe("mir"), rows)
-    assert torch.equal(made.model.head.weight, made.run.teacher.head.weight)
-    assert torch.equal(made.model.head.bias, made.run.teacher.head.bias)
+    assert torch.equal(made.model.head.weight, made.run.granted.teacher.head.weight)
+    assert torch.equal(made.model.head.bias, made.run.granted.teacher.head.bias)
     mixed = type(rows)(rows.inputs, rows.labels.flip(0))
     assert torch.equal(
         compressed(recipe("mir"), mixed).model.trunk[0].weight, made.model.trunk[0].weight
@@ -47,7 +48,7 @@ def test_the_head_stays_the_teachers_and_labels_do_not_count():
 def test_the_features_come_closer():
     rows = rows_of(COUNTS)
     before, run = compressed(recipe("l1"), rows).model, begun(rows, epochs=40)
-    after = train(recipe("mir"), rows, run, 16)
-    aim = run.teacher.features(rows.inputs)
+    after = train(recovering("mir"), rows, run, 16)
+    aim = run.granted.teacher.features(rows.inputs)
     gaps = [(model.features(rows.inputs) - aim).square().mean() for model in (after, before)]
     assert gaps[0] < 0.5 * gaps[1]

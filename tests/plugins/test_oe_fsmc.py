@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from compressing import recovering
 
 from ltbench import LTBenchError, recipe
 from ltbench.contract.context import Batch, Output, Rows
@@ -68,9 +69,9 @@ def test_the_strength_of_labels_falls_to_nothing(text, progress, strength):
 
 
 def test_what_is_added_is_the_others_loss_and_that_of_labels():
-    made = recipe("kd+oe-fsmc(lam=0.5, rho=0.2)")
+    made = recovering("kd+oe-fsmc(lam=0.5, rho=0.2)")
     run = begun(rows_of(COUNTS))
-    run.recipe, run.phase = made, run.phase
+    run.recipe = made
     oe = made.methods[1]
     oe.prepare(run)
     batch = Batch(run.train.inputs[:4], [(run.train.labels[:4], 1.0)], torch.arange(4))
@@ -87,7 +88,7 @@ def test_labels_are_drawn_afresh_at_each_step_and_again_by_the_seed():
     drawn = []
     for _ in range(2):
         run, oe = begun(rows_of((40, 3, 2))), method()
-        run.recipe = recipe("kd+oe-fsmc")
+        run.recipe = recovering("kd+oe-fsmc")
         oe.prepare(run)
         batch = Batch(run.train.inputs, [(run.train.labels, 1.0)], torch.arange(45))
         steps = []
@@ -104,7 +105,7 @@ def test_labels_are_drawn_afresh_at_each_step_and_again_by_the_seed():
 
 def test_the_pass_of_other_images_leaves_the_running_statistics_bit_by_bit():
     run, oe = begun(rows_of(COUNTS)), method()
-    run.recipe = recipe("kd+oe-fsmc")
+    run.recipe = recovering("kd+oe-fsmc")
     run.model.train()
     oe.prepare(run)
     before = copy.deepcopy(run.model.state_dict())
@@ -159,7 +160,7 @@ def test_one_in_five_rows_of_classes_with_five_are_put_aside():
 
 def test_training_stops_at_the_best_moment():
     run = begun(rows_of(COUNTS), epochs=6)
-    made = recipe("kd+oe-fsmc(patience=1.0)")
+    made = recovering("kd+oe-fsmc(patience=1.0)")
     seen = []
     oe = made.methods[1]
     watch = oe.watch
@@ -179,13 +180,13 @@ def test_training_stops_at_the_best_moment():
 
 def test_a_network_is_no_longer_kept_once_patience_is_over():
     run, oe = begun(rows_of(COUNTS)), method("oe-fsmc(patience=0.2)")
-    run.recipe = recipe("kd+oe-fsmc")
+    run.recipe = recovering("kd+oe-fsmc")
     oe.enter(run.train, run)
     oe.prepare(run)
     first = oe.best
     run.progress.fill_(0.5)
     with torch.no_grad():
-        run.model.load_state_dict(run.teacher.state_dict())
+        run.model.load_state_dict(run.granted.teacher.state_dict())
     oe.least = torch.tensor(100.0)  # anything would be better
     oe.watch(run)
     assert oe.best is first
@@ -195,7 +196,7 @@ def test_class_aware_scores_are_means_over_classes_of_means_over_rows():
     run = begun(rows_of((3, 2, 1)))
     scores = class_aware(run, 0.0)
     assert list(scores) == list(Graph(copy.deepcopy(run.model), run).layers)
-    teacher = copy.deepcopy(run.teacher).requires_grad_(True)
+    teacher = copy.deepcopy(run.granted.teacher).requires_grad_(True)
     name = "trunk.3.conv1"
     total = torch.zeros(len(scores[name]))
     for x, y in zip(run.train.inputs, run.train.labels, strict=True):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from compressing import recovering, taught_by
 from torch import nn
 
 from ltbench import recipe
@@ -12,12 +13,10 @@ from ltbench_plugins.compression.practise import Adaptor, droppable, gap
 
 
 def run_of(depth, keep=0.5):
-    run = begun(rows_of(COUNTS), keep)
     options = {"depth": depth, "width": 4}
-    run.teacher = build("resnet", (1, 8, 8), 4, options).eval().requires_grad_(False)
-    run.model = build("resnet", (1, 8, 8), 4, options).eval()
-    run.model.load_state_dict(run.teacher.state_dict())
-    run.recipe = recipe("practise(steps=3)")
+    networks = (build("resnet", (1, 8, 8), 4, options) for _ in range(2))
+    run = taught_by(begun(rows_of(COUNTS), keep), *networks)
+    run.recipe = recovering("practise(steps=3)")
     return run
 
 
@@ -45,14 +44,15 @@ def test_the_gap_is_weighed_and_in_units_of_the_features():
 
 def test_the_block_that_does_nothing_goes_first():
     run = run_of(14, keep=0.75)
-    for network in (run.model, run.teacher):
+    for network in (run.model, run.granted.teacher):
         nn.init.zeros_(network.get_submodule("branch.1.bn2").weight)
     run.recipe.build(run.model, run)
     assert isinstance(run.model.get_submodule("branch.1"), nn.Identity)
-    assert size(run.model) < size(run.teacher)
+    assert size(run.model) < size(run.granted.teacher)
     gone = [m for m in run.model.modules() if isinstance(m, nn.Identity)]
     assert len(gone) == 1  # a quarter of four
-    torch.testing.assert_close(run.model(run.train.inputs), run.teacher(run.train.inputs))
+    inputs = run.train.inputs
+    torch.testing.assert_close(run.model(inputs), run.granted.teacher(inputs))
 
 
 def test_adaptors_lower_the_error_and_other_images_join_them():
@@ -60,22 +60,22 @@ def test_adaptors_lower_the_error_and_other_images_join_them():
     rows = list(portions(run))
     scores = []
     for text in ("practise(steps=1)", "practise(steps=30)"):
-        run.recipe = recipe(text)
+        run.recipe = recovering(text)
         scores.append(run.recipe.methods[0].score(run.model, "trunk.3", 4, run))
     assert scores[1] < scores[0]
-    run.recipe = recipe("practise(steps=30)+oe-fsmc")
+    run.recipe = recovering("practise(steps=30)+oe-fsmc")
     assert run.recipe.methods[0].score(run.model, "trunk.3", 4, run) != scores[1]
     assert len(rows[0][0]) == sum(COUNTS)
 
 
 def test_a_network_without_such_blocks_is_skipped_by_name():
-    run = begun(rows_of(COUNTS))
-    run.teacher = build("convnet", (1, 8, 8), 4, {"widths": [4, 4]})
-    run.model, run.recipe = run.teacher, recipe("practise")
+    networks = (build("convnet", (1, 8, 8), 4, {"widths": [4, 4]}) for _ in range(2))
+    run = taught_by(begun(rows_of(COUNTS)), *networks)
+    run.recipe = recovering("practise")
     with pytest.raises(Unmet, match="practise drops blocks that keep the shape .* a resnet has"):
         run.recipe.build(run.model, run)
 
 
 def test_it_recovers_as_mir_does():
     made = compressed(recipe("practise(steps=2)"), rows_of(COUNTS))
-    assert torch.equal(made.model.head.weight, made.run.teacher.head.weight)
+    assert torch.equal(made.model.head.weight, made.run.granted.teacher.head.weight)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from compressing import recovering, taught_by
 from torch import nn
 
 from ltbench import LTBenchError, recipe
@@ -33,22 +34,22 @@ def test_the_layer_to_a_part_hands_it_on_at_first():
 
 
 def students_of(name, options, students=2):
-    run = begun(rows_of(COUNTS), keep=0.5)
-    run.teacher = build(name, (1, 8, 8), 4, options).eval().requires_grad_(False)
-    run.model = build(name, (1, 8, 8), 4, options).eval()
-    run.recipe = recipe(f"teacher-class(students={students})")
+    networks = (build(name, (1, 8, 8), 4, options) for _ in range(2))
+    run = taught_by(begun(rows_of(COUNTS), keep=0.5), *networks)
+    run.recipe = recovering(f"teacher-class(students={students})")
     return run.recipe.build(run.model, run), run
 
 
 @pytest.mark.parametrize("students", [2, 3])
 def test_students_of_a_convnet_share_the_last_filters(students):
     model, run = students_of("convnet", {"widths": [16, 16, 8]}, students)
-    assert model.features(run.train.inputs).shape == run.teacher.features(run.train.inputs).shape
+    inputs, teacher = run.train.inputs, run.granted.teacher
+    assert model.features(inputs).shape == teacher.features(inputs).shape
     assert sum(s.branch[1][0].out_channels for s in model.students) == 8
     # each has its share of a half, over the root of how many there are
     each = {2: 6, 3: 5}[students]
     assert [s.trunk[0].out_channels for s in model.students] == [each] * students
-    assert size(model) < size(run.teacher)
+    assert size(model) < size(teacher)
 
 
 def test_after_a_shortcut_a_linear_layer_makes_the_part():
@@ -64,7 +65,7 @@ def test_more_students_than_features_are_refused():
 
 def test_all_students_learn_and_the_head_does_not():
     made = compressed(recipe("teacher-class"), rows_of(COUNTS))
-    assert torch.equal(made.model.head.weight, made.run.teacher.head.weight)
+    assert torch.equal(made.model.head.weight, made.run.granted.teacher.head.weight)
     for student in made.model.students:
         assert all(
             int(m.num_batches_tracked) == 9 for m in student.modules() if hasattr(m, "momentum")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ltbench import LTBenchError, Rows, recipe
+from ltbench import Grants, LTBenchError, Rows, recipe
 from ltbench.testing.probes import probe_run
 
 # log odds of the rare class of twelve held-out rows; the three that are truly rare are marked
@@ -24,7 +24,7 @@ def held_out(rare=1):
 def finished(text, counts, cross_fitted=None, validation=None):
     threshold = recipe(text)
     run = probe_run(threshold, counts, torch.float64)
-    run.cross_fitted = cross_fitted
+    run.granted = Grants(cross_fitted=cross_fitted)
     run.model = threshold.finish(SimpleNamespace(), validation, run)
     return threshold, run
 

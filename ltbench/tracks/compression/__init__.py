@@ -9,7 +9,7 @@ from ltbench.contract.hookspecs import hookimpl
 
 @hookimpl
 def register_tracks(register: Callable[[Any], None]) -> None:
-    from ltbench.tracks.compression.track import CompressionTrack
+    from ltbench.tracks.compression.declaration import CompressionTrack
 
     register(CompressionTrack())
 

@@ -9,11 +9,9 @@ import copy
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,12 +22,11 @@ from torch import Tensor, nn
 from ltbench.contract.context import Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Table, Track
+from ltbench.contract.track import Finder, Outcome
 from ltbench.datasets import Dataset, cache_folder
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.imbalance import long_tailed
-from ltbench.results.records import Record, Scores
-from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
+from ltbench.results.records import Scores
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
     REFERENCE_SHARE,
@@ -46,7 +43,7 @@ from ltbench.tracks.classification import (
     timed,
 )
 from ltbench.tracks.compression import pools
-from ltbench.tracks.compression.contract import CompressionGrants, Compressor, Recovering
+from ltbench.tracks.compression.contract import CompressionGrants, Recovering
 from ltbench.tracks.compression.problem import Compression, by_rank
 from ltbench.tracks.compression.pruning import macs, size
 from ltbench.training import events
@@ -73,135 +70,6 @@ class Compressed(Struct, frozen=True):
 
     teacher: str
     twin: Scores
-
-
-def shown(name: str, label: str, **more: Any) -> Measure:
-    """A measure of the table of networks, of which a row shows the median."""
-    return Measure(name, label, table="network", typical="median", **more)
-
-
-class CompressionTrack(Track[Compression]):
-    """A trained network made smaller with a few imbalanced rows, scored on the test split."""
-
-    name = "compression"
-    problem = Compression
-    hooks = Compressor
-    needs = SUPPLIES
-    floor = ("teacher", "l1", "bp")
-    reference = "bp"  # pruned, then trained plainly
-    doing = "compressing and recovery"
-    unit = "plain training of the whole network on the same rows"
-    loss = "imbalance_loss"
-    measures = (
-        *CLASSIFICATION,
-        Measure(
-            "twin",
-            "balanced twin",
-            "*balanced twin*: the same with as many rows, balanced",
-            table=FIRST,
-        ),
-        Measure(
-            "imbalance_loss",
-            "imbalance loss",
-            "*imbalance loss*: what the balanced twin has more",
-            better="lower",
-            table=FIRST,
-            stored=False,
-        ),
-        shown("parameters", "parameters", better="lower", unit="", form="{:,.0f}"),
-        shown(
-            "macs",
-            "MACs",
-            explanation="*MACs*: multiply-accumulate operations for a row",
-            better="lower",
-            unit="",
-            form="{:,.0f}",
-        ),
-        shown("parameters_left", "of the teacher's", better="lower", form="{:.0f} %"),
-        shown("macs_left", "of the teacher's", better="lower", form="{:.0f} %"),
-        shown(
-            "latency",
-            "latency",
-            explanation="*latency*: time over that of the teacher, measured in turns, of a batch "
-            "of up to 64",
-            better="lower",
-            unit="x",
-        ),
-        shown(
-            "agreement",
-            "agreement",
-            explanation="*agreement*: test rows that are labelled as the teacher does, in percent",
-        ),
-        shown(
-            "twin_seconds",
-            "twin s",
-            explanation="*twin s*: seconds of compressing and recovery on the balanced rows",
-            better="lower",
-            unit="s",
-        ),
-    )
-    tables = (
-        Table(
-            "network",
-            before=("Rows without a rank are controls: they are no smaller than the teacher",),
-        ),
-    )
-
-    def load(self, registry: Finder, protocol: Compression) -> dict[str, Dataset]:
-        return load(registry, protocol)
-
-    def plan(
-        self, protocol: Compression, sources: Mapping[str, Dataset], device: torch.device
-    ) -> None:
-        classification.plan(protocol, sources, device)
-        few(protocol, split(protocol, sources[""], 0), 0)
-
-    def seconds(self, protocol: Compression, source: Dataset, device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Compression,
-        recipe: Recipe,
-        seed: int,
-        source: Dataset,
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
-        from ltbench.tracks.compression.checks import CHECKS
-
-        return CHECKS if recipe.all_needs & SUPPLIES else {}
-
-    def derived(self, protocol: Compression, grid: Grid) -> Mapping[str, Floats]:
-        """What the balanced twin has more of what ranks."""
-        return {"imbalance_loss": grid.values["twin"] - grid.values[self.shown(protocol)[0]]}
-
-    def units(self, record: Record) -> float | None:
-        if record.timing is None:
-            return None
-        twin = record.measures.get("twin_seconds") or 0.0
-        return record.timing.relative + twin / record.timing.reference_work
-
-    def carried(
-        self, old: Mapping[str, Any], protocol: Compression | None
-    ) -> dict[str, Any] | None:
-        made = old.get("compressed")
-        if made is None:
-            return {"measures": old["metrics"]} if protocol is not None else None
-        ranking = self.shown(protocol)[0] if protocol is not None else "balanced_accuracy"
-        told = {key: made[key] for key in ("parameters", "macs", "latency", "agreement")}
-        return {
-            "measures": old["metrics"]
-            | told
-            | left(
-                *(made[key] for key in ("parameters", "teacher_parameters", "macs", "teacher_macs"))
-            )
-            | {"twin": made["twin"][ranking], "twin_seconds": made["twin_seconds"]},
-            "control": made["control"],
-            "details": {"teacher": made["teacher"], "twin": made["twin"]},
-        }
 
 
 def left(parameters: int, of_teacher: int, operations: int, of_teachers: int) -> Scores:

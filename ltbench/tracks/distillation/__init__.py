@@ -9,7 +9,7 @@ from ltbench.contract.hookspecs import hookimpl
 
 @hookimpl
 def register_tracks(register: Callable[[Any], None]) -> None:
-    from ltbench.tracks.distillation.track import DistillationTrack
+    from ltbench.tracks.distillation.declaration import DistillationTrack
 
     register(DistillationTrack())
 

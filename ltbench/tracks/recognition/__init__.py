@@ -9,7 +9,7 @@ from ltbench.contract.hookspecs import hookimpl
 
 @hookimpl
 def register_tracks(register: Callable[[Any], None]) -> None:
-    from ltbench.tracks.recognition.track import RecognitionTrack
+    from ltbench.tracks.recognition.declaration import RecognitionTrack
 
     register(RecognitionTrack())
 

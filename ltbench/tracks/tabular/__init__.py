@@ -11,7 +11,7 @@ from ltbench.tracks.tabular.sources import known
 
 @hookimpl
 def register_tracks(register: Callable[[Any], None]) -> None:
-    from ltbench.tracks.tabular.track import TabularTrack
+    from ltbench.tracks.tabular.declaration import TabularTrack
 
     register(TabularTrack())
 

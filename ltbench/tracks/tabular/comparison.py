@@ -4,7 +4,7 @@ Average ranks and their critical difference: Demsar, JMLR 2006.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import numpy as np
@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 from ltbench.results.record_arrays import machine_of
 from ltbench.results.records import Record, Status
 from ltbench.scoring.statistics import CONFIDENCE, Cost, Mean, interval, means_of, rounded
-from ltbench.tracks.tabular.measures import MEASURES, NAMES
+from ltbench.tracks.tabular.measures import NAMES, ranking_of
 from ltbench.tracks.tabular.parts import Part, parts_of
 from ltbench.tracks.tabular.problem import Tabular
 
 Floats = NDArray[np.float64]
+Told = tuple[Record, dict[str, Part]]
 PLAIN, TUNED = "erm", "threshold"
 
 
 class Against(Struct, frozen=True):
     """How a recipe stands to a floor row: its difference, and problems won, tied and lost.
 
-    The difference is a mean over tables with its 95 % interval over them. A problem, a table with a
-    learner, is won where the 95 % interval over seeds lies above zero.
+    The difference, above zero where the recipe is better, is a mean over tables with its 95 %
+    interval over them. A problem, a table with a learner, is won where the 95 % interval over seeds
+    lies above zero.
     """
 
     difference: Mean
@@ -88,24 +90,17 @@ class Comparison(Struct, frozen=True):
 
 def compare(protocol: Tabular, found: Sequence[Record]) -> Comparison:
     """The comparison of a protocol's records, of which there is at least one."""
-    recipes = sorted({record.recipe for record in found})
-    seeds = sorted({record.seed for record in found})
-    tables = [name for name in protocol.tables if any(r.table == name for r in found)]
-    learners = list(protocol.learners)
-    values = np.full((len(NAMES), len(recipes), len(tables), len(learners), len(seeds)), np.nan)
+    told: dict[str, list[Told]] = {recipe: [] for recipe in sorted({one.recipe for one in found})}
+    counts: dict[str, list[int]] = {}
     for record in found:
-        for learner, part in parts_of(record).items():
-            place = (
-                recipes.index(record.recipe),
-                tables.index(record.table),
-                learners.index(learner),
-                seeds.index(record.seed),
-            )
-            numbers = [part.metrics.get(name) for name in NAMES]
-            values[:, *place] = np.array(numbers, dtype=np.float64)
-    metric = "f1" if protocol.scoring.ranking == "f1-then-g-mean" else protocol.scoring.ranking
-    sign = next(measure.sign for measure in MEASURES if measure.name == metric)
-    ranking = sign * values[NAMES.index(metric)]
+        told[record.recipe].append((record, parts_of(record)))
+        counts[record.table] = counts.get(record.table) or record.class_counts
+    recipes = list(told)
+    tables = [name for name in protocol.tables if name in counts]
+    learners = list(protocol.learners)
+    values = _values(told, tables, learners)
+    measure = ranking_of(protocol.scoring.ranking)
+    ranking = measure.sign * values[NAMES.index(measure.name)]
     means = _mean(_mean(values, -1), -1)  # [metrics, recipes, tables]
     floor = {name: recipes.index(name) for name in (PLAIN, TUNED) if name in recipes}
     against = {name: _against(ranking, ranking[row]) for name, row in floor.items()}
@@ -114,15 +109,14 @@ def compare(protocol: Tabular, found: Sequence[Record]) -> Comparison:
     worse = brier - brier[floor[PLAIN]] if PLAIN in floor else np.full_like(brier, np.nan)
     uncalibrated = _mean(_mean(_mean(worse, -1), -1), -1)
     rows = []
-    for row, recipe in enumerate(recipes):
-        own = [record for record in found if record.recipe == recipe]
-        parts = [part for record in own for part in parts_of(record).values()]
+    for row, (recipe, own) in enumerate(told.items()):
+        parts = [part for _, of in own for part in of.values()]
         status = dict.fromkeys(get_args(Status), 0)
-        without = [record.status for record in own if not parts_of(record)]
+        without = [record.status for record, of in own if not of]
         for outcome in [*(part.status for part in parts), *without]:
             status[outcome] += 1
-        by_learner = sign * _mean(_mean(ranking[row], -1), 0)
-        by_table = sign * _mean(_mean(ranking[row], -1), 1)
+        by_learner = measure.sign * _mean(_mean(ranking[row], -1), 0)
+        by_table = measure.sign * _mean(_mean(ranking[row], -1), 1)
         compared = Compared(
             recipe=recipe,
             whole=average[row] is not None or not np.isnan(_mean(ranking[row], -1)).any(),
@@ -145,12 +139,28 @@ def compare(protocol: Tabular, found: Sequence[Record]) -> Comparison:
         hash=protocol.hash,
         description=protocol.description,
         ranking=protocol.scoring.ranking,
-        tables={name: next(r.class_counts for r in found if r.table == name) for name in tables},
+        tables={name: counts[name] for name in tables},
         learners=learners,
-        machines=sorted({machine_of(record) for record in found if parts_of(record)}),
+        machines=sorted({machine_of(one) for own in told.values() for one, of in own if of}),
         friedman=friedman,
         rows=[rows[row] for row in _in_order(values, ranking, protocol, floor.get(PLAIN))],
     )
+
+
+def _values(
+    told: Mapping[str, Sequence[Told]], tables: Sequence[str], learners: Sequence[str]
+) -> Floats:
+    """The measures of all parts, as [names, recipes, tables, learners, seeds]."""
+    every = sorted({record.seed for own in told.values() for record, _ in own})
+    table, learner, seed = ({one: n for n, one in enumerate(s)} for s in (tables, learners, every))
+    values = np.full((len(NAMES), len(told), len(tables), len(learners), len(every)), np.nan)
+    for row, own in enumerate(told.values()):
+        for record, parts in own:
+            for name, part in parts.items():
+                place = row, table[record.table], learner[name], seed[record.seed]
+                numbers = [part.metrics.get(metric) for metric in NAMES]
+                values[:, *place] = np.array(numbers, dtype=np.float64)
+    return values
 
 
 def _mean(values: Floats, axis: int) -> Floats:
@@ -253,19 +263,18 @@ def _cost(parts: Sequence[Part]) -> Cost:
 MEDIANS = ("passes", "seconds", "peak_memory_mb")
 
 
-def _notes(own: Sequence[Record]) -> list[str]:
+def _notes(own: Sequence[Told]) -> list[str]:
     """What the records of a recipe say, each thing once, with the tables and learners it is of."""
     said: dict[str, dict[str, set[str]]] = {}
-    for record in own:
-        parts = parts_of(record)
+    for record, parts in own:
         if not parts and record.status != "ok":
             said.setdefault(record.reason, {}).setdefault(record.table, set())
-        for learner, part in parts_of(record).items():
-            told = part.notes if part.status == "ok" else [*part.notes, part.reason]
-            for note in told:
+        for learner, part in parts.items():
+            notes = part.notes if part.status == "ok" else [*part.notes, part.reason]
+            for note in notes:
                 said.setdefault(note, {}).setdefault(record.table, set()).add(learner)
-    tables = {record.table for record in own}
-    learners = {learner for record in own for learner in parts_of(record)}
+    tables = {record.table for record, _ in own}
+    learners = {learner for _, parts in own for learner in parts}
     lines = []
     for note, places in said.items():
         with_learners = set().union(*places.values())

@@ -8,44 +8,50 @@ from ltbench.rendering.cells import (
     DASH,
     code,
     legend,
+    measured,
     number,
-    percent,
     plain,
     recipe_cell,
     table_of,
 )
+from ltbench.scoring.measures import Measure
 from ltbench.scoring.statistics import Mean
 from ltbench.tracks.tabular.comparison import PLAIN, TUNED, Against, Compared, Comparison
-from ltbench.tracks.tabular.measures import MEASURES, NAMES
+from ltbench.tracks.tabular.measures import MEASURES, NAMES, ranking_of
 
 if TYPE_CHECKING:
     import pandas
 
-LABELS = {measure.name: measure.label for measure in MEASURES}
+OF = {measure.name: measure for measure in MEASURES}
 FIRST = ("f1", "g_mean", "f1_tuned", "average_precision", "brier")
-IN_UNITS = ("log_loss",)  # not a share, so not in percent
 UNCALIBRATED = 0.01  # of the Brier score, above plain learners, that is warned of
 
 
 def markdown(board: Comparison) -> str:
     """The tables in percent, and what one needs to know to read them."""
     others = [name for name in NAMES if name not in FIRST]
-    ranking = LABELS.get(board.ranking, "F1")
+    measure = ranking_of(board.ranking)
+    ranking = measure.label
     whole, parts = ([r for r in board.rows if r.whole is which] for which in (True, False))
     blocks = [
         f"# {board.protocol}",
         board.description,
-        _first_table(whole, ranked=board.friedman is not None),
+        _first_table(whole, measure, ranked=board.friedman is not None),
         "Recipes that not every learner takes, on the problems that they can take; compare their "
-        "differences and, below, their F1 with one learner:"
+        f"differences and, below, their {ranking} with one learner:"
         if whole and parts
         else "",
-        _first_table(parts, ranked=False),
+        _first_table(parts, measure, ranked=False),
         legend(
             "In percent: means over learners and tables, of each seed's two folds",
             f"*over {PLAIN}*, *over {TUNED}*: the difference in {ranking} to plain learners, and "
             "to those with a threshold set on held-out rows, on the same problems, with the 95 % "
             "interval over tables",
+            *(
+                ["lower is better; a difference above zero is a gain"]
+                if measure.better == "lower"
+                else []
+            ),
             *_ordering(board),
             *_ranks(board),
             "*F1*, *G-mean*: of decisions, which are the recipe's own: the largest score unless it "
@@ -68,7 +74,7 @@ def markdown(board: Comparison) -> str:
                     recipe_cell(row.recipe, []),
                     _record(row.over_plain),
                     _record(row.over_tuned),
-                    *(percent(Mean(row.by_learner[name], None, None)) for name in board.learners),
+                    *(_mean(measure, row.by_learner[name]) for name in board.learners),
                     ", ".join(f"{n} {status}" for status, n in row.status.items() if n),
                 ]
                 for row in board.rows
@@ -80,7 +86,7 @@ def markdown(board: Comparison) -> str:
             [
                 [
                     recipe_cell(row.recipe, []),
-                    *(percent(Mean(row.by_table[name], None, None)) for name in board.tables),
+                    *(_mean(measure, row.by_table[name]) for name in board.tables),
                 ]
                 for row in board.rows
             ],
@@ -89,7 +95,7 @@ def markdown(board: Comparison) -> str:
         + "; ".join(f"{name} {', '.join(map(str, c))}" for name, c in board.tables.items())
         + ".",
         table_of(
-            ["recipe", *(LABELS[name] for name in others), "rows", "s", "MB"],
+            ["recipe", *(OF[name].label for name in others), "rows", "s", "MB"],
             [
                 [
                     recipe_cell(row.recipe, []),
@@ -121,18 +127,18 @@ def markdown(board: Comparison) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _first_table(rows: list[Compared], ranked: bool) -> str:
+def _first_table(rows: list[Compared], ranking: Measure, ranked: bool) -> str:
     if not rows:
         return ""
     over = [f"over {PLAIN}", f"over {TUNED}", *(["rank"] if ranked else [])]
     return table_of(
-        ["recipe", LABELS["f1"], *over, *(LABELS[name] for name in FIRST[1:]), "cost"],
+        ["recipe", OF["f1"].label, *over, *(OF[name].label for name in FIRST[1:]), "cost"],
         [
             [
                 recipe_cell(row.recipe, row.notes) + _marks(row),
                 _value(row, "f1"),
-                _difference(row.over_plain),
-                _difference(row.over_tuned),
+                _difference(ranking, row.over_plain),
+                _difference(ranking, row.over_tuned),
                 *([_average_rank(row)] if ranked else []),
                 *(_value(row, name) for name in FIRST[1:]),
                 number(row.cost.relative, "{:.2f}x"),
@@ -170,14 +176,15 @@ def _marks(row: Compared) -> str:
 
 
 def _value(row: Compared, name: str) -> str:
-    mean = row.metrics[name]
-    if name in IN_UNITS:
-        return number(mean.mean, "{:.3f}")
-    return percent(mean, bounds=False)
+    return measured(OF[name], row.metrics[name], bounds=False)
 
 
-def _difference(against: Against | None) -> str:
-    return DASH if against is None else percent(against.difference, sign="+")
+def _mean(measure: Measure, value: float | None) -> str:
+    return measured(measure, Mean(value, None, None))
+
+
+def _difference(ranking: Measure, against: Against | None) -> str:
+    return measured(ranking, against.difference if against else None, sign="+")
 
 
 def _record(against: Against | None) -> str:
@@ -192,10 +199,11 @@ def frame(board: Comparison) -> "pandas.DataFrame":
     """A row for each recipe; intervals stand in columns that end in _low and _high."""
     import pandas
 
-    return pandas.DataFrame([_flat(row) for row in board.rows])
+    ranking = ranking_of(board.ranking).name
+    return pandas.DataFrame([_flat(row, ranking) for row in board.rows])
 
 
-def _flat(row: Compared) -> dict[str, Any]:
+def _flat(row: Compared, ranking: str) -> dict[str, Any]:
     flat: dict[str, Any] = {"recipe": row.recipe, "whole": row.whole}
     flat |= {name: mean.mean for name, mean in row.metrics.items()}
     for name, against in ((PLAIN, row.over_plain), (TUNED, row.over_tuned)):
@@ -209,6 +217,6 @@ def _flat(row: Compared) -> dict[str, Any]:
             flat[f"{outcome}_against_{name}"] = getattr(against, outcome) if against else None
     flat["brier_over_erm"] = row.brier_over_plain
     flat |= {"average_rank": row.average_rank, "group": row.group}
-    flat |= {f"f1_with_{name}": value for name, value in row.by_learner.items()}
-    flat |= {f"f1_on_{name}": value for name, value in row.by_table.items()}
+    flat |= {f"{ranking}_with_{name}": value for name, value in row.by_learner.items()}
+    flat |= {f"{ranking}_on_{name}": value for name, value in row.by_table.items()}
     return {**flat, **msgspec.to_builtins(row.cost), **row.status}

@@ -27,3 +27,9 @@ MEASURES = (
     of_scores("expected_calibration_error", "ECE"),
 )
 NAMES = tuple(measure.name for measure in MEASURES)
+
+
+def ranking_of(rule: str) -> Measure:
+    """The measure that ranks by a rule, which is its name or begins with it."""
+    name = "f1" if rule == "f1-then-g-mean" else rule
+    return MEASURES[NAMES.index(name)]

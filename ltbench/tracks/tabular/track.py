@@ -2,13 +2,12 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import numpy as np
 import torch
 from msgspec import Meta, Struct
@@ -19,13 +18,13 @@ from ltbench import models
 from ltbench.contract.context import Grants, Phase, Rows, Run
 from ltbench.contract.method import HOOKS, Method, hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Board, Check, Finder, Outcome, Track
+from ltbench.contract.track import Finder, Outcome
 from ltbench.errors import Diverged, LTBenchError, Unmet
-from ltbench.results.records import Record, Timing
+from ltbench.results.records import Timing
 from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
 from ltbench.tracks.tabular import learners
-from ltbench.tracks.tabular.measures import MEASURES, NAMES
+from ltbench.tracks.tabular.measures import NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, summed, told
 from ltbench.tracks.tabular.problem import Tabular
 from ltbench.training import events
@@ -101,61 +100,6 @@ class Fitted:
     run: Run
     recipe: Recipe
     predict: Callable[[Tensor], tuple[Tensor, Tensor]] = field(repr=False)
-
-
-class TabularTrack(Track[Tabular]):
-    """Learners are fitted to tables, with methods around them, in two stratified folds a seed."""
-
-    name = "tabular"
-    problem = Tabular
-    needs = frozenset({"two_classes", "ordered"})
-    floor = ("erm", "class-weights", "threshold")
-    doing = "fitting"
-    unit = "plain learners"
-    measures = MEASURES
-
-    def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
-        return load(registry, protocol)
-
-    def plan(self, protocol: Tabular, sources: Mapping[str, Any], device: torch.device) -> None:
-        plan(protocol, sources, device)
-
-    def seconds(self, protocol: Tabular, source: "TableRows", device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Tabular,
-        recipe: Recipe,
-        seed: int,
-        source: "TableRows",
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
-        from ltbench.tracks.tabular.checks import checks
-
-        return checks(recipe)
-
-    def compare(self, protocol: Tabular, records: Sequence[Record]) -> Board:
-        from ltbench.tracks.tabular.comparison import compare
-        from ltbench.tracks.tabular.markdown import frame, markdown
-
-        content = compare(protocol, records)
-        return Board(content, partial(markdown, content), partial(frame, content))
-
-    def shown(self, protocol: Tabular) -> list[str]:
-        ranking = protocol.scoring.ranking
-        first = ranking if ranking in NAMES else NAMES[0]
-        return [first, *(name for name in NAMES if name != first)]
-
-    def carried(self, old: Mapping[str, Any], protocol: Tabular | None) -> dict[str, Any] | None:
-        parts = msgspec.convert(old.get("parts", {}), dict[str, Part])
-        if not (parts or old.get("table")):
-            return None
-        details = msgspec.to_builtins(Parts(parts)) if parts else {}
-        return {**told(parts), "details": details}
 
 
 def load(registry: Finder, protocol: Tabular) -> "dict[str, TableRows | LTBenchError]":

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from ltbench.registry.registry import Registry, installed
+from ltbench.registry.registry import Registry
 from ltbench.running.cell_locks import Claims
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
-from ltbench.running.standing import standing
+from ltbench.running.standing import standing_of
 
 BAD = """
 from ltbench import Method, hookimpl
@@ -41,7 +41,7 @@ def test_status_tells_what_is_done_running_to_be_tried_again_and_left(tiny, tmp_
     third = planned(3)
     other = Claims(results, "tiny")
     assert other.take(next(cell for cell in third.todo if cell.recipe.text == "erm"))
-    found = standing(third, jobs=2)
+    found = standing_of(third, jobs=2)
     assert (found.cells, found.done, found.left) == (6, {"ok": 1}, 4)
     assert found.running == ["erm seed 1"]
     assert list(found.faults) == ["bad seed 0"]
@@ -55,21 +55,3 @@ def test_status_is_printed(tiny, ltbench):
     assert told.splitlines()[0] == "tiny: 4 cells; done: 2 ok; left: 2"
     assert "about 0 s left" in told
     assert json.loads(ltbench("status", tiny, "--json").stdout)["left"] == 2
-
-
-def test_doctor_examines_machine_data_and_plugins(ltbench, tmp_path, monkeypatch):
-    monkeypatch.setenv("LTBENCH_DATA", str(tmp_path / "data"))
-    (tmp_path / "data" / "tabular").mkdir(parents=True)
-    (tmp_path / "data" / "tabular" / "good.csv").write_text("x,target\n1,a\n2,b\n")
-    (tmp_path / "data" / "tabular" / "torn.parquet").write_bytes(b"PAR1")
-    (tmp_path / "data" / "pictures").mkdir()
-    (tmp_path / "data" / "pictures" / "train.txt").write_text("nowhere")
-    done = ltbench("doctor")
-    assert done.exit_code == 0, done.output
-    for words in ("cores to use", "free at", "scikit-learn/wine", "tabular/good", "left out"):
-        assert words in done.stdout
-    found = json.loads(ltbench("doctor", "--json").stdout)
-    assert len(found["data tabular/good"]["fingerprint"]) == 16
-    assert "cannot be read as a table" in found["data tabular/torn"]["cannot be read"]
-    assert "expected a path and a label" in found["data pictures"]["cannot be read"]
-    assert found["plugins"] == {"methods": len(installed().methods()), "left out": []}

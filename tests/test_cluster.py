@@ -146,7 +146,7 @@ def test_local_sharded_and_ray_runs_have_the_same_bits(nodes, tiny, tmp_path):
     merge([tmp_path / "part-1", tmp_path / "part-2"], tmp_path / "sharded")
     run(tiny, recipes, results=tmp_path / "ray", cluster=Cluster())
     local, sharded, on_ray = (
-        {(r.recipe, r.seed): (r.metrics, r.recall, r.predictions) for r in read_all(path, "tiny")}
+        {(r.recipe, r.seed): (r.measures, r.recall, r.arrays) for r in read_all(path, "tiny")}
         for path in (tmp_path / "local", tmp_path / "sharded", tmp_path / "ray")
     )
     assert local == sharded == on_ray
@@ -211,7 +211,7 @@ def test_a_cluster_is_reached_from_elsewhere(nodes, tiny, tmp_path, code):
     assert process.returncode == 0, told
     found = list(read_all(tmp_path / "results", "tiny"))
     local = run(tiny, ("erm",), seeds=2, results=tmp_path / "local")
-    assert [record.metrics for record in found] == [record.metrics for record in local]
+    assert [record.measures for record in found] == [record.measures for record in local]
 
 
 def test_fail_fast_stops_what_is_in_hand_on_the_cluster(nodes, ltbench, tiny, code):

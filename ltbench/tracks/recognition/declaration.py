@@ -1,0 +1,75 @@
+"""The declaration of recognition: what it measures, and what runs its cells."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Track
+from ltbench.datasets import Dataset
+from ltbench.scoring.measures import CLASSIFICATION, Measure
+from ltbench.scoring.metrics import relative_accuracy
+from ltbench.tracks import classification
+from ltbench.tracks.recognition.problem import Recognition
+from ltbench.tracks.recognition.track import SUPPLIES, run
+
+
+class RecognitionTrack(Track[Recognition]):
+    """A network is trained from scratch on an imbalanced set."""
+
+    name = "recognition"
+    problem = Recognition
+    needs = SUPPLIES | {"two_classes"}
+    measures = (
+        *CLASSIFICATION,
+        Measure(
+            "relative_accuracy",
+            "relative",
+            "*relative*: accuracy over the better of what plain training and the method itself "
+            "reach on a balanced set of the same size",
+            stored=False,
+        ),
+    )
+
+    def load(self, registry: Finder, protocol: Recognition) -> dict[str, Dataset]:
+        return classification.load(registry, protocol)
+
+    def plan(
+        self, protocol: Recognition, sources: Mapping[str, Dataset], device: torch.device
+    ) -> None:
+        classification.plan(protocol, sources, device)
+
+    def seconds(self, protocol: Recognition, source: Dataset, device: torch.device) -> float:
+        return classification.seconds(protocol, source, device)
+
+    def run(
+        self,
+        protocol: Recognition,
+        recipe: Recipe,
+        seed: int,
+        source: Dataset,
+        device: torch.device,
+    ) -> Outcome:
+        return run(protocol, recipe, seed, source, device)
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.recognition.checks import checks
+
+        return checks(recipe)
+
+    def derived(self, protocol: Recognition, grid: Grid) -> Mapping[str, Floats]:
+        """Relative accuracy, of which the protocol's balanced twin holds the references."""
+        if protocol.scoring.balanced is None:
+            return {}
+        there = grid.elsewhere(protocol.scoring.balanced, "accuracy")
+        own = np.stack([grid.among(there, recipe) for recipe in grid.recipes])
+        plain = grid.among(there, self.reference)
+        return {"relative_accuracy": relative_accuracy(grid.values["accuracy"], plain, own)}
+
+    def carried(
+        self, old: Mapping[str, Any], protocol: Recognition | None
+    ) -> dict[str, Any] | None:
+        special = old.get("parts") or old.get("distilled") or old.get("compressed")
+        return None if special or old.get("table") else {"measures": old["metrics"]}

@@ -1,0 +1,75 @@
+"""The declaration of the track of tables: what it measures, and what runs its cells."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Board, Check, Finder, Outcome, Track
+from ltbench.errors import LTBenchError
+from ltbench.results.records import Record
+from ltbench.tracks.tabular.measures import MEASURES, NAMES
+from ltbench.tracks.tabular.parts import Part, Parts, told
+from ltbench.tracks.tabular.problem import Tabular
+from ltbench.tracks.tabular.track import load, plan, run, seconds
+
+if TYPE_CHECKING:
+    from ltbench.tracks.tabular.tables import TableRows
+
+
+class TabularTrack(Track[Tabular]):
+    """Learners are fitted to tables, with methods around them, in two stratified folds a seed."""
+
+    name = "tabular"
+    problem = Tabular
+    needs = frozenset({"two_classes", "ordered"})
+    floor = ("erm", "class-weights", "threshold")
+    doing = "fitting"
+    unit = "plain learners"
+    measures = MEASURES
+
+    def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
+        return load(registry, protocol)
+
+    def plan(self, protocol: Tabular, sources: Mapping[str, Any], device: torch.device) -> None:
+        plan(protocol, sources, device)
+
+    def seconds(self, protocol: Tabular, source: "TableRows", device: torch.device) -> float:
+        return seconds(protocol, source, device)
+
+    def run(
+        self,
+        protocol: Tabular,
+        recipe: Recipe,
+        seed: int,
+        source: "TableRows",
+        device: torch.device,
+    ) -> Outcome:
+        return run(protocol, recipe, seed, source, device)
+
+    def checks(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.tabular.checks import checks
+
+        return checks(recipe)
+
+    def compare(self, protocol: Tabular, records: Sequence[Record]) -> Board:
+        from ltbench.tracks.tabular.comparison import compare
+        from ltbench.tracks.tabular.markdown import frame, markdown
+
+        content = compare(protocol, records)
+        return Board(content, partial(markdown, content), partial(frame, content))
+
+    def shown(self, protocol: Tabular) -> list[str]:
+        ranking = protocol.scoring.ranking
+        first = ranking if ranking in NAMES else NAMES[0]
+        return [first, *(name for name in NAMES if name != first)]
+
+    def carried(self, old: Mapping[str, Any], protocol: Tabular | None) -> dict[str, Any] | None:
+        parts = msgspec.convert(old.get("parts", {}), dict[str, Part])
+        if not (parts or old.get("table")):
+            return None
+        details = msgspec.to_builtins(Parts(parts)) if parts else {}
+        return {**told(parts), "details": details}

@@ -1,0 +1,143 @@
+"""A cell is recorded whatever its track gives; what cannot be written down costs that cell alone."""
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from msgspec import Struct
+
+from ltbench import Measure, Outcome, Protocol, Timing, Track
+from ltbench.contract.recipes import Recipe
+from ltbench.protocols.schema import Compute
+from ltbench.registry.registry import installed
+from ltbench.results.records import Record, arrays_of, read_all
+from ltbench.running.cell import Cell, run_cell
+from ltbench.running.execute import execute
+from ltbench.running.plan import Plan
+
+CPU = torch.device("cpu")
+
+
+class Guess(Protocol, frozen=True, kw_only=True, tag="guessing"):
+    pass
+
+
+class GuessingTrack(Track[Guess]):
+    """Its first seed is as it should be; the others give what they are told to."""
+
+    name = "guessing"
+    problem = Guess
+    measures = (Measure("hits"), Measure("misses"))
+
+    def __init__(self, given=None):
+        self.given = given
+
+    def run(self, protocol, recipe, seed, source, device):
+        if seed == 0:
+            return Outcome({"hits": 0.5, "misses": None})
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given
+
+
+class Details(Struct, frozen=True):
+    held: Any
+
+
+@dataclass
+class Odd:
+    number: float = 1.0
+
+
+PROTOCOL = Guess(
+    name="guess", version=1, description="", recipes=["erm"], seeds=2, compute=Compute(threads=1)
+)
+
+
+def cell_of(given, seed=1):
+    recipe = installed().recipe("erm")
+    return Cell(GuessingTrack(given), PROTOCOL, recipe, seed, "0" * 16, {})
+
+
+def timing(relative):
+    return Timing(1.0, 1.0, 1.0, relative, 1.0, 0.0)
+
+
+BAD = [
+    (Outcome({"luck": 1.0}), "track guessing gave a measure 'luck' that it does not declare"),
+    (Outcome({"hits": math.nan}), "track guessing gave hits the value nan; None says that there"),
+    (Outcome({"hits": -math.inf}), "track guessing gave hits the value -inf"),
+    (Outcome({}, transductive={"luck": 1.0}), "gave a measure 'luck' that it does not declare"),
+    (Outcome({}, transductive={"hits": math.nan}), "gave hits the value nan"),
+    (Outcome({"hits": "many"}), "TypeError: must be real number, not str"),
+    (Outcome({}, details=Details(object())), "gave what no record holds: Encoding objects of type"),
+    (Outcome({}, details=[1, 2]), "gave what no record holds: Expected object, got array"),
+    (Outcome({}, recall=[object()]), "gave what no record holds: Encoding objects of type object"),
+    (Outcome({}, class_counts=["few"]), "gave what no record holds: Expected int, got str"),
+    (Outcome({}, timing=timing(math.inf)), "gave what no record holds: Expected float, got null"),
+    (Outcome({}, notes=[3]), "gave what no record holds: Expected str, got int"),
+    (Outcome({}, status="great"), "gave what no record holds: Invalid enum value 'great'"),
+    (Outcome({}, arrays={"seen": np.array([Odd()])}), "gave 'seen' to keep, which is no array of"),
+    (Outcome({}, arrays={"seen": [1, 2]}), "gave 'seen' to keep, which is no array of numbers"),
+    (None, "track guessing gave an object of NoneType, no ltbench.Outcome"),
+    (ValueError("out of luck"), "ValueError: out of luck"),
+    (SystemExit(3), "SystemExit: 3"),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), BAD, ids=[told for _, told in BAD])
+def test_what_cannot_be_recorded_fails_its_cell(given, told):
+    record, arrays = run_cell(cell_of(given), None, CPU)
+    assert record.status == "failed"
+    assert told in record.reason
+    assert (record.measures, record.details, arrays) == ({}, {}, None)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(("given", "told"), BAD[::4], ids=[told for _, told in BAD[::4]])
+def test_the_other_cells_of_its_run_are_done(tmp_path, given, told, jobs):
+    cells = [cell_of(given, seed) for seed in (1, 0)]
+    source = {"": SimpleNamespace(fingerprint="0" * 16)}
+    plan = Plan(cells[0].track, PROTOCOL, cells, [], source, CPU, tmp_path)
+    list(execute(plan, jobs=jobs))
+    kept = list(read_all(tmp_path, "guess"))
+    assert all(isinstance(record, Record) for record in kept)
+    assert [(record.seed, record.status) for record in kept] == [(0, "ok"), (1, "failed")]
+    assert kept[0].measures == {"hits": 0.5, "misses": None}
+    assert told in kept[1].reason
+
+
+def test_numbers_of_numpy_and_structs_are_written_down_as_plain_ones(tmp_path):
+    given = Outcome(
+        {"hits": np.float32(0.25), "misses": np.float64(0.5)},
+        details=Details([Details(1)]),
+        arrays={"seen": np.arange(3)},
+        control=True,
+    )
+    cell = cell_of(given)
+    plan = Plan(cell.track, PROTOCOL, [cell], [], {"": None}, CPU, tmp_path)
+    ended = [event.ended for event in execute(plan) if event.ended]
+    (record,) = read_all(tmp_path, "guess")
+    assert ended == [record]
+    assert record.measures == {"hits": 0.25, "misses": 0.5}
+    assert record.details == {"held": [{"held": 1}]}
+    assert msgspec.convert(record.details, Details).held == [{"held": 1}]
+    assert record.control
+    assert arrays_of(tmp_path, record)["seen"].tolist() == [0, 1, 2]
+
+
+def test_a_recipe_is_copied_so_that_no_cell_sees_what_another_left():
+    class Keeps(GuessingTrack):
+        def run(self, protocol, recipe, seed, source, device):
+            left = getattr(recipe.methods[0], "left", 0)
+            recipe.methods[0].left = left + 1
+            return Outcome({"hits": float(left)})
+
+    recipe: Recipe = installed().recipe("sam")
+    cells = [Cell(Keeps(), PROTOCOL, recipe, seed, "", {}) for seed in (0, 1)]
+    assert [run_cell(cell, None, CPU)[0].measures for cell in cells] == [{"hits": 0.0}] * 2

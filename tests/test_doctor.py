@@ -1,0 +1,21 @@
+import json
+
+from ltbench.registry.registry import installed
+
+
+def test_doctor_examines_machine_data_and_plugins(ltbench, tmp_path, monkeypatch):
+    monkeypatch.setenv("LTBENCH_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "tabular").mkdir(parents=True)
+    (tmp_path / "data" / "tabular" / "good.csv").write_text("x,target\n1,a\n2,b\n")
+    (tmp_path / "data" / "tabular" / "torn.parquet").write_bytes(b"PAR1")
+    (tmp_path / "data" / "pictures").mkdir()
+    (tmp_path / "data" / "pictures" / "train.txt").write_text("nowhere")
+    done = ltbench("doctor")
+    assert done.exit_code == 0, done.output
+    for words in ("cores to use", "free at", "scikit-learn/wine", "tabular/good", "left out"):
+        assert words in done.stdout
+    found = json.loads(ltbench("doctor", "--json").stdout)
+    assert len(found["data tabular/good"]["fingerprint"]) == 16
+    assert "cannot be read as a table" in found["data tabular/torn"]["cannot be read"]
+    assert "expected a path and a label" in found["data pictures"]["cannot be read"]
+    assert found["plugins"] == {"methods": len(installed().methods()), "left out": []}
