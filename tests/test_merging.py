@@ -5,7 +5,7 @@ from sample_record import PREDICTIONS, RECORD
 from ltbench import LTBenchError
 from ltbench.api import leaderboard, run
 from ltbench.results.merging import merge
-from ltbench.results.records import Timing, path_of, arrays_of, read, write
+from ltbench.results.records import Timing, arrays_of, path_of, read, write
 
 
 def held(folder, **changes):
