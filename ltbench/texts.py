@@ -1,6 +1,8 @@
 """Texts that others wrote, made fit to be stored, compared and shown."""
 
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 LONGEST = 2000  # letters of what an error says; more is not read
 
@@ -25,10 +27,10 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", readable(text))
 
 
-def line(value: object) -> str:
+def line(value: object, says: Callable[[Any], str] = str) -> str:
     """What an object, such as an error, says of itself, in one line."""
     try:
-        text = str(value)
+        text = says(value)
     # A stranger's class may raise anything at all where it should say something.
     except Exception:
         text = "it cannot say what it is"

@@ -9,6 +9,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ltbench import validation
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.contract.optimizers import SGD
 
@@ -88,6 +89,9 @@ class Method:
     models: ClassVar[frozenset[str]] = frozenset({"network"})
     neutral: ClassVar[dict[str, Any] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({spelled(self)!r})"
 
     # Once, before training.
 
@@ -230,3 +234,18 @@ def hooks(method: type[Method]) -> tuple[str, ...]:
 
 HOOKS = declared(Method)
 """The hooks of every track, in the order of a run, with their rules."""
+
+
+def spelled(method: Method) -> str:
+    """The canonical spelling of one method: its name, and the parameters that are not default."""
+    given = ", ".join(
+        f"{name}={validation.shown(value)}"
+        for name, value in values(method).items()
+        if value != validation.parameters(type(method))[name]
+    )
+    return f"{method.name}({given})" if given else method.name
+
+
+def values(method: Method) -> dict[str, Any]:
+    """Every parameter of a method with its value."""
+    return {name: getattr(method, name) for name in validation.parameters(type(method))}

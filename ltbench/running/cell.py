@@ -8,7 +8,8 @@ import msgspec
 import torch
 from msgspec import structs
 
-from ltbench.contract.recipes import Recipe, values
+from ltbench.contract.method import values
+from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Arrays, Outcome, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
