@@ -11,11 +11,19 @@ from torch import Tensor, nn
 
 from ltbench import validation
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
-from ltbench.contract.method import HOOKS, Closure, Method, declared, hooks, spelled, values
+from ltbench.contract.method import (
+    HOOKS,
+    NAME,
+    Closure,
+    Method,
+    declared,
+    hooks,
+    spelled,
+    values,
+)
 from ltbench.errors import LTBenchError
 from ltbench.texts import composed, line, readable
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PART = re.compile(rf"\s*(?P<name>{NAME.pattern})\s*(\((?P<arguments>.*)\))?\s*", re.DOTALL)
 LONGEST = 1000  # characters; a recipe names a folder and a row, so it is short
 
