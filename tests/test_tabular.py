@@ -227,6 +227,17 @@ def test_sampling_weights_repeat_rows(small):
     assert fitted.run.passes == 30
 
 
+def test_a_class_that_has_rows_to_score_alone_is_refused_or_trained_around(small):
+    known = with_learners(small, tree="", mlp="steps = 4")
+    fold = tabular.cut(table((30, 12, 8), words=False), 0, 2)[0]
+    rows = fold.train[fold.train.labels < 2]
+    lacking = tabular.Fold(rows, fold.test)
+    with pytest.raises(LTBenchError, match="^class 2 has no training rows$"):
+        tabular.fit(known, recipe("erm"), "tree", rows, lacking, 0)
+    fitted = tabular.fit(known, recipe("balanced-softmax"), "mlp", rows, lacking, 0)
+    assert fitted.predict(fold.test.inputs)[0].shape == (len(fold.test), 3)
+
+
 def test_weights_have_mean_one(small, monkeypatch):
     given = {}
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -43,20 +43,28 @@ class Dataset:
             "test_rows": len(self.test) if self.test is not None else 0,
             "shape": list(self.train.inputs.shape[1:]),
             "classes": list(self.classes),
-            "class_counts": self.train.labels.bincount().tolist(),
+            "class_counts": self.class_counts,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
         }
 
+    @property
+    def class_counts(self) -> list[int]:
+        """The training rows of each class; none where the target of a row is a number."""
+        labels = self.train.labels
+        if labels.dim() > 1:
+            return [int(rows) for rows in labels.sum(0)]
+        return [] if labels.is_floating_point() else labels.bincount().tolist()
+
     @cached_property
     def fingerprint(self) -> str:
-        """The checksum, or a hash of every value and label in their order."""
+        """The checksum, or a hash of every value and label in their order, and what is beside."""
         if self.checksum is not None:
             return self.checksum
         digest = hashlib.sha256()
         for rows in (self.train, self.test):
             if rows is not None:
-                for tensor in (rows.inputs, rows.labels):
+                for tensor in (rows.inputs, rows.labels, *rows.beside().values()):
                     digest.update(f"{tensor.dtype} {list(tensor.shape)} ".encode())
                     digest.update(memoryview(tensor.contiguous().numpy()))  # type: ignore[arg-type]
         return digest.hexdigest()[:16]
@@ -80,7 +88,7 @@ class Dataset:
 
         def kept(rows: "Rows") -> "Rows":
             labels = place[rows.labels]
-            return type(rows)(rows.inputs[labels >= 0], labels[labels >= 0])
+            return replace(rows, labels=labels)[labels >= 0]
 
         test = kept(self.test) if self.test is not None else None
         return Dataset(kept(self.train), tuple(names), test, self.fingerprint, self.notes)

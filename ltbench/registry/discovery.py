@@ -217,9 +217,9 @@ class Installed(Struct, frozen=True):
         return EntryPoint(self.name, self.value, GROUP).load()
 
 
-def in_precedence(files: Sequence[Plugin], stamps: Sequence[str]) -> list[Plugin]:
-    """Built-in plugins, then single files, then other packages by name."""
-    points = remembered("installed", stamps, _installed, list[Installed], _are_there)
+def in_precedence(files: Sequence[Plugin], told: Sequence[str]) -> list[Plugin]:
+    """Built-in plugins, then single files, then other packages by name; `told` are the stamps."""
+    points = remembered("installed", told, _installed, list[Installed], _are_there)
     installed = [
         Plugin(
             point.name,

@@ -164,7 +164,7 @@ def estimate(plan: Plan, jobs: int) -> float:
     """
     protocol = plan.protocol
     earlier: dict[tuple[str, str], list[float]] = {}
-    for record in records.read_all(plan.results, protocol.name):
+    for record in records.read_all(plan.results, protocol.name, protocol.track):
         if isinstance(record, Record):
             units = plan.track.units(record)
             if units is not None:

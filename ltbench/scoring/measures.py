@@ -20,7 +20,8 @@ class Measure(Struct, frozen=True):
     a ratio, or any word; `form` is a format of its own. `table` is where it stands: "first",
     "second", or a table of its track's own. A `chosen` measure is shown where the protocol's
     scoring asks for it, any other wherever there is a value. A row shows the `typical` value over
-    seeds, a mean with its interval or a median. `stored` says that records hold it.
+    seeds, a mean with its interval or a median. `stored` says that records hold it, `timed` that
+    two runs of one cell differ in it, as in all that a clock tells.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Measure(Struct, frozen=True):
     chosen: bool = False
     typical: Literal["mean", "median"] = "mean"
     stored: bool = True
+    timed: bool = False
 
     @property
     def called(self) -> str:

@@ -479,12 +479,12 @@ def checked(rows: Rows, before: Rows, run: Run) -> Rows:
                 f"the {what} of resampled rows are {now.dtype} {list(now.shape[1:])} each; "
                 f"they were {was.dtype} {list(was.shape[1:])}"
             )
-    _refuse_lacking("resampled rows", rows, before.beside().keys())
     had, has = (in_classes(part.labels, None, run.num_classes) > 0 for part in (before, rows))
     lost = had.to(has.device) & ~has
     if lost.any():
         none = "" if had.all() else f"; class {int((~had).nonzero()[0])} had none before"
         raise LTBenchError(f"resampling left class {int(lost.nonzero()[0])} without rows{none}")
+    _refuse_lacking("resampled rows", rows, before.beside().keys())
     return replace(rows, categorical=before.categorical).to(run.device)
 
 

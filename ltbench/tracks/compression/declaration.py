@@ -68,6 +68,7 @@ class CompressionTrack(Track[Compression]):
             "of up to 64",
             better="lower",
             unit="x",
+            timed=True,
         ),
         shown(
             "agreement",
@@ -80,6 +81,7 @@ class CompressionTrack(Track[Compression]):
             explanation="*twin s*: seconds of compressing and recovery on the balanced rows",
             better="lower",
             unit="s",
+            timed=True,
         ),
     )
     tables = (

@@ -56,6 +56,7 @@ class DistillationTrack(Track[Distillation]):
             unit="s",
             table="stored",
             typical="median",
+            timed=True,
         ),
     )
     tables = (

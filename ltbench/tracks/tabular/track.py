@@ -279,7 +279,8 @@ def fit(
     Raises:
         LTBenchError: the recipe leaves a class without rows, or asks of the learner what it cannot.
     """
-    counts = rows.labels.bincount(minlength=int(fold.train.labels.max()) + 1).to(torch.float32)
+    classes = 1 + max(int(part.labels.max()) for part in (fold.train, fold.test))
+    counts = rows.labels.bincount(minlength=classes).to(torch.float32)
     run = Run(
         counts=counts,
         seen=counts / counts.sum(),
