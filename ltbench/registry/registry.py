@@ -302,10 +302,9 @@ class Registry:
         """
         if plugin.built_in:
             return do()
-        if any(word in plugin.source for word in ("torch", "Method", "Track", "import *")):
-            import torch  # noqa: F401, so that it is known as it was
-        from ltbench.registry.surroundings import put_back
+        from ltbench.registry.surroundings import load_ahead, put_back
 
+        load_ahead([plugin.source, *plugin.imported_sources])
         try:
             with put_back() as changes:
                 done = do()
@@ -330,7 +329,7 @@ class Registry:
             self.tracks()
         for one in self.left_out:
             if (one.plugin, one.package) == (plugin.name, plugin.package):
-                raise LTBenchError(f"plugin file {plugin.file}: {one.reason}")
+                raise LTBenchError(f"plugin file {readable(str(plugin.file))}: {one.reason}")
 
     def _guarded(self, plugin: Plugin, registers: Callable[[], None]) -> None:
         """Has a plugin register what it brings; what it raises leaves it out."""

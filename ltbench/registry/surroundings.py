@@ -3,6 +3,7 @@
 Nothing heavy is imported here: torch and NumPy are looked after where they are loaded.
 """
 
+import ast
 import gc
 import hashlib
 import locale
@@ -12,11 +13,14 @@ import random
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
+
+from ltbench.registry.code import UNREAD
 
 WATCHED = {"builtins", "ltbench", "ltbench_plugins", "math", "numpy", "os", "random", "time"}
 WATCHED |= {"imblearn", "scipy", "sklearn", "torch", "torchvision"}
@@ -48,8 +52,32 @@ def put_back() -> Iterator[Changes]:
         for write, state in chance:
             write(state)
         changes.undone += patches.undone()
-        if _computed() != computed:
+        if computed and _computed() != computed:
             changes.lasting.append("what torch and NumPy compute")
+
+
+def load_ahead(sources: Iterable[str]) -> None:
+    """Loads what sources import of the watched packages, so that it is known as it was."""
+    for source in sources:
+        try:
+            tree = ast.parse(source)
+        except UNREAD:
+            continue  # it will not be imported either
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    _load(alias.name, [])
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                _load(node.module or "", [alias.name for alias in node.names])
+
+
+def _load(module: str, names: list[str]) -> None:
+    if module.partition(".")[0] in WATCHED:
+        with suppress(Exception):  # it need not be there; whoever imports it will say so
+            loaded = import_module(module)
+            for name in names:
+                if not hasattr(loaded, name):
+                    import_module(f"{module}.{name}")
 
 
 class Switch(NamedTuple):
@@ -255,7 +283,8 @@ def _undone(cls: type, held: dict[str, Any]) -> Iterator[str]:
 
 def _counts(value: Any) -> bool:
     """Whether a value is not one that a package sets anew by itself, as caches and counters are."""
-    return callable(value) or type(value) is float or hasattr(type(value), "__get__")
+    kinds = float | ModuleType | property
+    return callable(value) or isinstance(value, kinds) or hasattr(type(value), "__get__")
 
 
 def _computed() -> str:
