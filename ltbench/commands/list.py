@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import click
 
 from ltbench.commands.options import DATA, JSON, PLUGINS, registry_of
-from ltbench.commands.printing import print_columns, print_json
+from ltbench.commands.printing import Command, print_columns, print_json
 
 KINDS = ("methods", "tracks", "protocols", "datasets", "observers")
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @DATA
 @JSON

@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from ltbench.commands.options import PLUGINS, registry_of
+from ltbench.commands.printing import Command
 
 
-@click.command("merge")
+@click.command("merge", cls=Command)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--into", required=True, type=click.Path(path_type=Path), metavar="FOLDER")
 @PLUGINS

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltbench.augmentation.views import Views
+from ltbench.texts import line
 
 PREDICTED_AT_ONCE = 256
 """Rows that go through a network together when no gradient is needed; more do not fit a cache."""
@@ -225,8 +226,9 @@ class Run:
 
     def note(self, text: str) -> None:
         """Say something that belongs beside the result, such as a default kept or a fallback."""
-        if text not in self.notes:
-            self.notes.append(text)
+        told = line(text)
+        if told not in self.notes:
+            self.notes.append(told)
 
 
 def scored(model: nn.Module, features: Tensor) -> Output:
