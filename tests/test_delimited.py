@@ -61,6 +61,7 @@ def test_a_text_is_read_as_it_is_meant(text, names, rows):
         ("a,b,c\n1,2\n", "line 2 has 2 fields, but line 1 has 3"),
         ("a,t\n.5,1,x\n.7,1,y\n", "every line has 3 fields, but there are names for 2 columns"),
         ("a,t\n1,x,\n2,y,\n", "every line has 3 fields, but there are names for 2 columns"),
+        ("a,b\n1,2\na,b\n3,4\n", "row 1 repeats the names of columns; leave it out"),
         ('a,b\n1,"2\n3,4\n', "line 3: unexpected end of data"),
         ('a,b\n1,"x" y\n', "line 2: ',' expected after '\"'"),
     ],
