@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 from ltbench.datasets.amounts import amount
@@ -213,9 +214,10 @@ def _paired(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[li
     if len(names) < width:
         words = not any(amount(word, ".") or amount(word, ",") for word in first)
         if ends or not (counts or words and len(set(first)) == len(first)):
+            told = shorten(" | ".join(rows[0]), 60)
             raise LTBenchError(
-                f"every line has {width} fields, but there are names for {len(names)} columns; "
-                "name them all"
+                f"every line has {width} fields, as {told!r}, but there are names for "
+                f"{len(names)} columns; name them all"
             )
         names = ["", *names]
     return names[:width], rows
