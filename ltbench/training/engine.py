@@ -422,10 +422,10 @@ def shares(labels: Tensor, weights: Tensor | None, counts: Tensor) -> Tensor:
 def in_classes(labels: Tensor, weights: Tensor | None, classes: int) -> Tensor:
     """How many rows [C], or what weight of rows, each class has; labels may be [N, C] as well.
 
-    Numbers [N] tell no classes apart, so each has all rows.
+    Numbers [N] tell no classes apart, so each has one.
     """
     if labels.dim() == 1 and labels.is_floating_point():
-        return labels.new_full((classes,), len(labels))
+        return labels.new_ones(classes)
     if labels.dim() == 1:
         return torch.bincount(labels, weights, minlength=classes)
     return labels.sum(0) if weights is None else weights @ labels.to(weights.dtype)
