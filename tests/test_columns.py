@@ -31,7 +31,7 @@ def read(words, decimal="."):
             [5, 1000, np.nan],
             "read as numbers in $ with thousands set apart",
         ),
-        (["5%", "7.5 %"], [5, 7.5], "read as numbers in %"),
+        (["5%", "7.5 %", "0"], [5, 7.5, 0], "read as numbers in %"),
         (["12 kg", "7 kg"], [12, 7], "read as numbers in kg"),
         (["1970-01-02", "1970-01-03"], [1, 2], "read as dates, in days since 1970"),
         (["1970-01-02 12:00", "NA"], [1.5, np.nan], "read as dates, in days since 1970"),
@@ -67,6 +67,7 @@ def test_decimal_commas_are_told():
         (["1" * 18, "2" * 18], "of numbers kept as words for numbers of more than 15 digits"),
         (["1 adult", "2 adults"], "of amounts kept as words, as their units differ"),
         (["12 kg", "500 g"], "of amounts kept as words, as their units differ"),
+        (["2008-09", "2011-12", "2012-13"], ""),
         (["1.2.3", "1.2.4"], ""),
         (["10.0.0.1", "10.0.0.2"], ""),
         (["123-45-6789", "987-65-4321"], ""),
@@ -84,9 +85,10 @@ def test_other_words_stay(words, told):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["1", "2", "3", "x"], "holds 'x' in row 3 among numbers; mend it, or say missing = 'x'"),
+        (["1", "2", "3", "x"], "'x' in row 3 among numbers; mend it, or say missing = 'x' or"),
         (["$5", "€3"], "amounts in '$' and in '€'; bring them to one unit"),
         (["€600K", "€1M"], "amounts in '€K' and in '€M'"),
+        (["5%", "0.05"], "amounts in '' and in '%'"),
         (
             ["03/04/2020", "05/06/2020"],
             "day and month cannot be told apart; write them as 2024-12-31",

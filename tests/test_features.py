@@ -107,6 +107,13 @@ def test_columns_help_each_other_to_be_understood():
         clean(separator=";", a=german["a"])
 
 
+def test_columns_are_categories_where_the_protocol_says_so():
+    frame = pd.DataFrame({"grade": [1.0, 2.0] * 20, "when": ["01/02/2020", "03/04/2020"] * 20})
+    features, _ = cleaned(frame, ",", "", categories=("grade", "when"))
+    assert list(features["grade"].cat.categories) == ["1", "2"]
+    assert list(features["when"].cat.categories) == ["01/02/2020", "03/04/2020"]
+
+
 def test_a_column_is_constant_where_rounding_alone_moves_it():
     numbers = np.array([[0.1 + 0.2, 1.0, 1e-20, np.nan], [0.3, 1.0 + 1e-6, 2e-20, np.nan]])
     assert constant(numbers).tolist() == [True, False, False, False]

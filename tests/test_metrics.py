@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 
 from ltbench.scoring import metrics
 from ltbench.scoring.measures import NAMES
-from ltbench.tracks.tabular.measures import NAMES as TABULAR_NAMES
+from ltbench.tracks.tabular.measures import NAMES as TABULAR
 
 
 @st.composite
@@ -141,7 +141,7 @@ def test_the_metrics_of_tables_are_those_of_scikit_learn(classes):
         "brier": ((probabilities - hot) ** 2).sum(axis=1).mean() / 2,
         "log_loss": known.log_loss(labels, probabilities),
     }
-    assert set(found) == set(TABULAR_NAMES)
+    assert set(found) == set(TABULAR)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value), name
     if positive:

@@ -265,8 +265,11 @@ def test_columns_are_dropped_before_they_are_read(read):
     with pytest.raises(LTBenchError, match="table mine: column 'when' holds dates"):
         read(frame)
     assert list(read(frame, drop=("when", "colour")).features) == ["width"]
+    assert list(read(frame, categories=("when",)).features) == ["width", "colour", "when"]
     with pytest.raises(LTBenchError, match="no column 'Width' to drop; .*; did you mean 'width'"):
         read(FRAME, drop=("Width",))
+    with pytest.raises(LTBenchError, match="it has no column 'x' of categories"):
+        read(FRAME, categories=("x",))
 
 
 def test_the_positive_class_is_the_rarer_and_of_equals_the_one_that_is_named(read):
@@ -334,14 +337,15 @@ def test_what_openml_has_beside_plain_tables_is_refused_in_a_line(monkeypatch, c
 def test_a_download_that_is_cut_off_is_refused_in_a_line(monkeypatch):
     from sklearn import datasets
 
+    class Fault(Exception):
+        """Any at all, such as that of a parser."""
+
     def fetch(**given):
-        raise EOFError("Compressed file ended")
+        raise Fault("cut off")
 
     monkeypatch.setattr(datasets, "fetch_openml", fetch)
     reading._fetched.cache_clear()
-    with pytest.raises(
-        LTBenchError, match="could not be fetched from OpenML, number 1 .Compressed"
-    ):
+    with pytest.raises(LTBenchError, match="could not be fetched from OpenML, number 1 .cut off"):
         load("t", TableData("openml/t", "any", openml=1), {})
 
 

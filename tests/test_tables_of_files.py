@@ -99,7 +99,7 @@ def test_one_table_is_one_table_however_it_is_kept(read, data, name):
         (b"@RELATION iris\n", "mine.csv", "it is an ARFF file"),
         (b'[{"x": 1}]', "mine.csv", "it is JSON"),
         (b"", "mine.csv", "it is empty"),
-        (bytes(range(256)), "mine.csv", "is not in utf-8"),
+        (bytes(range(256)), "mine.csv", "it is no text, or in an encoding that its first bytes do"),
         (b"x,x,target\n1,2,a\n", "mine.csv", "it has two columns called 'x'; rename one of them"),
     ],
 )
@@ -135,6 +135,12 @@ def test_words_that_are_missing_elsewhere_are_words_beside_words_alone(read):
     table = read(b"a,b\nNA,NA\n1,None\n,x\n")
     assert table.frame.a.isna().tolist() == [True, False, True]
     assert table.frame.b.tolist() == ["NA", "None", "x"]
+
+
+def test_one_number_that_is_written_in_two_ways_is_told(read):
+    table = read(b"a,b,c\n1,1,0.5\n1.0,2,\n,3,0.5\n")
+    assert table.frame.a.tolist()[:2] == [1, 1]
+    assert table.notes == ("columns with one number written in several ways: a",)
 
 
 def test_two_columns_of_one_name_in_parquet_are_refused(read):

@@ -24,10 +24,10 @@ MIXED = 0.75  # of words that all look like dates; where fewer are of another fo
 LIST = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 TIME = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
 DATE = re.compile(
-    r"\d{4}-\d{2}"
-    r"|\d{1,4}[-/. ](?:\d{1,2}|[A-Za-z]{3,9}\.?)[-/. ]\d{1,4}(?:[T ].*)?"
+    r"\d{1,4}[-/. ](?:\d{1,2}|[A-Za-z]{3,9}\.?)[-/. ]\d{1,4}(?:[T ].*)?"
     r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}(?: .*)?"
 )
+MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])")
 DAYS = (
     *("%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
     *("%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y"),
@@ -167,7 +167,7 @@ def understood(title: str, column: "Series", decimal: str) -> "Read":
     if len(words) > MANY_LISTS and all(LIST.fullmatch(word) for word in words):
         raise LTBenchError(
             f"column {title!r} holds lists, as {_short(words[0])}; make columns of their parts, or "
-            f"say drop = [{title!r}] in the protocol"
+            f"say {_way_out(title)}"
         )
     if not losing_digits(words):
         good = {word for word in words if amount(word, decimal) or word in MISSING}
@@ -176,13 +176,15 @@ def understood(title: str, column: "Series", decimal: str) -> "Read":
 
 
 def _of_amounts(title: str, column: "Series", found: dict[str, Amount], decimal: str) -> "Read":
-    units = sorted({one.unit for one in found.values()} - {""})
+    units = sorted({one.unit for one in found.values() if one.value == one.value})
+    if "%" not in units or not any(one.value for one in found.values() if not one.unit):
+        units = [unit for unit in units if unit]  # $5 and 7 are of one unit, 5% and 0.05 are not
     if len(units) > 1 and all(unit.isalpha() and unit.islower() for unit in units):
         return column, "of amounts kept as words, as their units differ"  # 1 adult, 2 adults
     if len(units) > 1:
         raise LTBenchError(
             f"column {title!r} holds amounts in {units[0]!r} and in {units[1]!r}; bring them to "
-            f"one unit, or say drop = [{title!r}] in the protocol"
+            f"one unit, or say {_way_out(title)}"
         )
     kept = losing_digits(found)
     if kept and not units:
@@ -214,7 +216,7 @@ def _of_dates(title: str, column: "Series") -> "Read | None":
     import pandas as pd
 
     words = [word for word in column.dropna().unique() if word not in MISSING]
-    likely = [word for word in words if DATE.fullmatch(word)]
+    likely = words if all(map(MONTH.fullmatch, words)) else list(filter(DATE.fullmatch, words))
     if not likely or len(likely) < FEW * len(words):
         return None
     forms = next(filter(None, (list(_forms(word)) for word in likely[:TRIED])), [])
@@ -231,7 +233,7 @@ def _of_dates(title: str, column: "Series") -> "Read | None":
     if any(days.notna().all() and not days.equals(best) for days in readings):
         raise LTBenchError(
             f"column {title!r} holds dates as {words[0]!r}, whose day and month cannot be "
-            f"told apart; write them as 2024-12-31, or say drop = [{title!r}] in the protocol"
+            f"told apart; write them as 2024-12-31, or say {_way_out(title)}"
         )
     return column.map(dict(zip(words, best, strict=True))).astype(np.float64), AS_DAYS
 
@@ -267,9 +269,13 @@ def _refuse_faults(
     if 0 < wrong.mean() < few and words[~wrong].nunique() > 2:
         row, word = words.index[wrong][0], words[wrong].iloc[0]
         raise LTBenchError(
-            f"column {title!r} holds {word!r} in row {row} among {what}; mend it, "
-            f"or say missing = {word!r} in the protocol"
+            f"column {title!r} holds {word!r} in row {row} among {what}; mend it, or say missing = "
+            f"{word!r} or categories = [{title!r}] in the protocol"
         )
+
+
+def _way_out(title: str) -> str:
+    return f"drop = [{title!r}] or categories = [{title!r}] in the protocol"
 
 
 def _decoded(title: str, value: bytes) -> str:

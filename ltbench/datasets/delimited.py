@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 from ltbench.datasets.amounts import amount
@@ -46,7 +47,10 @@ def decoded(data: bytes, encoding: str | None = None) -> str:
     Raises:
         LTBenchError: they are no text in it.
     """
-    encoding = encoding or next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+    told = encoding or next((name for mark, name in MARKS if data.startswith(mark)), None)
+    if told is None and b"\0" in data:
+        raise LTBenchError("it is no text, or in an encoding that its first bytes do not tell")
+    encoding = told or "utf-8"
     try:
         text = data.decode(encoding)
     except LookupError:
@@ -57,8 +61,6 @@ def decoded(data: bytes, encoding: str | None = None) -> str:
             f"line {line} is not in {encoding}; save it in UTF-8, or say its encoding in the "
             'protocol, as encoding = "cp1252"'
         ) from None
-    if "\0" in text:
-        raise LTBenchError("it is no text, or in an encoding that its first bytes do not tell")
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -85,6 +87,8 @@ def grid(text: str, separator: str | None = None, header: bool | None = None) ->
             names = [f"column {k}" for k in range(1, len(rows[0]) + 1)]
     if not rows:
         raise LTBenchError("it has names of columns, but no rows")
+    if names in rows:
+        raise LTBenchError(f"row {rows.index(names)} repeats the names of columns; leave it out")
     names, rows = _paired([name.strip() for name in names], rows)
     return Grid([name or UNNAMED.format(k) for k, name in enumerate(names)], rows, separator)
 
@@ -210,9 +214,10 @@ def _paired(names: list[str], rows: list[list[str]]) -> tuple[list[str], list[li
     if len(names) < width:
         words = not any(amount(word, ".") or amount(word, ",") for word in first)
         if ends or not (counts or words and len(set(first)) == len(first)):
+            told = shorten(" | ".join(rows[0]), 60)
             raise LTBenchError(
-                f"every line has {width} fields, but there are names for {len(names)} columns; "
-                "name them all"
+                f"every line has {width} fields, as {told!r}, but there are names for "
+                f"{len(names)} columns; name them all"
             )
         names = ["", *names]
     return names[:width], rows

@@ -23,6 +23,8 @@ from ltbench.errors import LTBenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW_WAYS = 20  # that the numbers of a column are written in; more are no classes
+
 PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
 DAMAGED = (
     *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
@@ -200,6 +202,7 @@ def _of_text(text: str, dialect: Dialect) -> WholeTable:
         plain = plain_numbers(fields)
         if plain is not None:
             columns[name], words[name] = pd.Series(plain[0]), plain[1]
+            notes.add(_twice(fields, plain[0]), name)
             continue
         columns[name], told = tidied(pd.Series([row[k] for row in rows], dtype=object))
         notes.add(told, name)
@@ -211,6 +214,12 @@ def _of_text(text: str, dialect: Dialect) -> WholeTable:
             columns[name], how = read
             notes.add(how and f"read as numbers {how}", name)
     return whole(pd.DataFrame(columns), notes=notes.lines(), separator=separator, decimal=usual)
+
+
+def _twice(words: Sequence[str], numbers: Sequence[float]) -> str:
+    """What is to be told of a few numbers one of which is written in several ways, as 1 and 1.0."""
+    few, ways = {number for number in numbers if number == number}, {*words} - {""}
+    return "with one number written in several ways" if len(few) < len(ways) <= FEW_WAYS else ""
 
 
 def refuse_twins(names: Sequence[str]) -> None:

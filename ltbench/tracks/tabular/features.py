@@ -1,7 +1,7 @@
 """The features of a table: numbers and categories, without what tells nothing."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,9 +34,11 @@ IDENTIFIER = re.compile(r"(?i:(?:^|[\W_])(?:id|key|uuid|guid|no|nr|number|index)
 
 
 def cleaned(
-    frame: "pd.DataFrame", separator: str, decimal: str
+    frame: "pd.DataFrame", separator: str, decimal: str, categories: Collection[str] = ()
 ) -> "tuple[pd.DataFrame, tuple[str, ...]]":
     """Numbers as float64 and words as categories, and what was done to which columns.
+
+    The columns `categories` are of words, whatever they look like.
 
     Raises:
         LTBenchError: a column cannot be understood in one way alone, or none is left.
@@ -46,8 +48,9 @@ def cleaned(
     notes = Notes()
     kept: dict[str, Any] = {}
     seen: set[bytes] = set()
-    for title, read in _understood(frame, separator, decimal, notes).items():
-        column = _numbers(title, read, notes) if of_numbers(read) else None
+    for title, read in _understood(frame, separator, decimal, categories, notes).items():
+        number = of_numbers(read) and title not in categories
+        column = _numbers(title, read, notes) if number else None
         column = _words(read) if column is None else column
         content = pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes()
         reason = _tells_nothing(column, title == frame.columns[0] and title in ROW_NAMES)
@@ -64,7 +67,11 @@ def cleaned(
 
 
 def _understood(
-    frame: "pd.DataFrame", separator: str, decimal: str, notes: Notes
+    frame: "pd.DataFrame",
+    separator: str,
+    decimal: str,
+    categories: Collection[str],
+    notes: Notes,
 ) -> "dict[str, pd.Series[Any]]":
     """The columns as numbers where they say such, whatever objects or words they were."""
     columns, words = {}, {}
@@ -75,6 +82,7 @@ def _understood(
             columns[title], told = tidied(columns[title])
             notes.add(told, title)
             words[title] = columns[title].dropna().unique()
+    words = {title: words[title] for title in words if title not in categories}
     points, _ = decimals(words, separator, decimal)
     for title in words:
         columns[title], told = understood(title, columns[title], points[title])

@@ -13,8 +13,9 @@ class TableData(Table, frozen=True):
 
     `source` names a table that scikit-learn ships ("scikit-learn/wine") or a file of the data
     folder ("tabular/glass"), which is fetched from OpenML by the number `openml` if it is missing.
-    `target` is its column of classes, `drop` are columns that are left out. `missing` is what
-    stands for a missing value, a word or several. `separator`, `decimal`, `header` and `encoding`
+    `target` is its column of classes, `drop` are columns that are left out, `categories` those that
+    are of words, whatever they look like. `missing` is what stands for a missing value, a word or
+    several. `separator`, `decimal`, `header` and `encoding`
     say how delimited text is written, where that cannot be found out. `positive` are the classes
     that become one, against all others; without it each is a class. `edges` cut a target of numbers
     into ordered classes; `ordered` says that the classes, in the order of their names, are.
@@ -27,6 +28,7 @@ class TableData(Table, frozen=True):
     openml: AtLeastOne | None = None
     target: str = "target"
     drop: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     missing: str | tuple[str, ...] | None = None
     separator: Annotated[str, Meta(pattern=r"^[^\s\"']$|^[\t ]$")] | None = None
     decimal: Literal[".", ","] | None = None

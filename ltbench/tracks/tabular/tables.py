@@ -108,6 +108,8 @@ def _classified(table: WholeTable, data: "TableData") -> TableRows:
     _refuse_unknown(data.target, frame, "of classes")
     for title in data.drop:
         _refuse_unknown(title, frame, "to drop")
+    for title in data.categories:
+        _refuse_unknown(title, frame, "of categories")
     frame = frame.drop(columns=list(data.drop))
     frame, unseen = _without(frame, data.missing)
     target = frame[data.target]
@@ -116,7 +118,9 @@ def _classified(table: WholeTable, data: "TableData") -> TableRows:
         raise LTBenchError(f"row {row} has no class in column {data.target!r}")
     decimal = data.decimal or table.decimal
     labels, classes, told = _labelled(target, data, decimal)
-    features, notes = cleaned(frame.drop(columns=data.target), table.separator, decimal)
+    features, notes = cleaned(
+        frame.drop(columns=data.target), table.separator, decimal, data.categories
+    )
     counts = np.bincount(labels, minlength=len(classes))
     return TableRows(
         features.reset_index(drop=True),

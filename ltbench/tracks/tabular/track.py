@@ -51,6 +51,7 @@ CALLED = {"resample", "sampling_weights", "prepare", "weight", "scores", "decide
 ON_MODELS = {"build", "finish"}
 SMALLEST = 1e-12  # of a probability, so that its logarithm is a number
 LARGEST = 1e9  # of a standardised number, so that learners can reckon with it in float32
+APART = 10.0  # at most, where a column was constant and its scale is not known
 MOST_REPEATS = 1000  # of rows, on the average; more would fill the memory
 CPU = torch.device("cpu")
 
@@ -420,7 +421,7 @@ def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int6
     """Rows as the inputs [N, D] of a learner, by what the rows to fit alone tell.
 
     Numbers are standardised, missing ones are the median; each category that was seen has a column.
-    A column that is constant but for rounding is only moved.
+    A column that is constant but for rounding is only moved, so that rows to score may stand apart.
     """
     known = table.numbers[train]
     there = known[:, ~np.isnan(known).all(axis=0)]
@@ -428,13 +429,14 @@ def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int6
     columns = np.flatnonzero(~np.isnan(known).all(axis=0))
     filled = np.where(np.isnan(there), medians, there)
     mean, std = filled.mean(axis=0), filled.std(axis=0)
-    std = np.where((std > 0) & ~constant(filled), std, 1.0)
+    fixed = (std == 0) | constant(filled)
+    std, most = np.where(fixed, 1.0, std), np.where(fixed, APART, LARGEST)
     seen = [np.unique(column) for column in table.codes[train].T]
 
     def rows(index: NDArray[np.int64]) -> Rows:
         numbers = table.numbers[index][:, columns]
         filled = (np.where(np.isnan(numbers), medians, numbers) - mean) / std
-        parts = [filled.clip(-LARGEST, LARGEST)]
+        parts = [filled.clip(-most, most)]
         for values, codes in zip(seen, table.codes[index].T, strict=True):
             parts.append(codes[:, None] == values)
         inputs = np.concatenate(parts, axis=1, dtype=np.float32)
