@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ltbench.errors import LTBenchError, UnknownName, nearest
+from ltbench.texts import line, readable
 
 T = TypeVar("T", bound=Struct)
 
@@ -36,7 +37,7 @@ def _numbers(content: Any, place: str) -> Iterator[tuple[str, float]]:
     """Every floating-point number in nested tables and lists, with its place."""
     if isinstance(content, float):
         yield place, content
-    if isinstance(content, list):
+    if isinstance(content, list | tuple | set):
         content = dict(enumerate(content))
     if isinstance(content, dict):
         for key, value in content.items():
@@ -69,9 +70,13 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def types(function: Callable[..., Any]) -> dict[str, Any]:
-    """The type of each parameter; where none is stated, that of its default."""
+    """The type of each parameter; where none is stated that can be read, that of its default."""
     typed = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
-    hints = get_type_hints(typed, include_extras=True)
+    try:
+        hints = get_type_hints(typed, include_extras=True)
+    # An annotation may be any expression, of names that are there for a type checker alone.
+    except Exception:
+        hints = {}
     return {n: hints.get(n, _type_of(default)) for n, default in parameters(function).items()}
 
 
@@ -84,24 +89,73 @@ def schemas(function: Callable[..., Any]) -> dict[str, dict[str, Any]]:
 def check(owner: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `given` as `function` declares them; `owner` is named in refusals.
 
+    Equal numbers come back as one, in the type of the parameter: 2 for 2.0 or the other way round.
+
     Raises:
         LTBenchError: an unknown parameter, a wrong type, a value out of range or not finite.
     """
-    expected = types(function)
+    expected, defaults = types(function), parameters(function)
     checked = {}
     for name, value in given.items():
         if name not in expected:
             there = f"it has {', '.join(expected) or 'none'}"
             raise UnknownName(f"parameter of {owner}", name, expected, where=there)
+        refused = f"{owner}: {name}={shown(value)} is refused"
+        if any(not math.isfinite(number) for _, number in _numbers(value, "")):
+            raise LTBenchError(f"{refused}: expected a finite number")
         try:
-            checked[name] = msgspec.convert(value, expected[name])
-        except msgspec.ValidationError as error:
+            checked[name] = msgspec.convert(_alike(value, defaults[name]), expected[name])
+        except (msgspec.ValidationError, OverflowError) as error:
             reason = str(error).replace("`", "")
-            reason = reason[0].lower() + reason[1:]
-            raise LTBenchError(f"{owner}: {name}={value!r} is refused: {reason}") from None
-        if isinstance(value, float) and not math.isfinite(value):
-            raise LTBenchError(f"{owner}: {name}={value!r} is refused: expected a finite number")
+            raise LTBenchError(f"{refused}: {reason[0].lower()}{reason[1:]}") from None
+        except TypeError as error:  # of an annotation that is no type of a value
+            raise LTBenchError(f"{refused}: its type cannot be checked ({line(error)})") from None
+        if not is_literal(checked[name]):
+            raise LTBenchError(f"{refused}: it is no literal")
     return checked
+
+
+def _alike(value: Any, like: Any) -> Any:
+    """A value with each number in the type of that beside it in `like`; whole ones are int else."""
+    if isinstance(value, list | tuple):
+        beside = [*like, *like[-1:] * len(value)] if isinstance(like, list | tuple) else []
+        beside += [None] * len(value)
+        return type(value)(_alike(one, other) for one, other in zip(value, beside, strict=False))
+    if isinstance(value, dict):
+        of_key = like if isinstance(like, dict) else {}
+        return {key: _alike(one, of_key.get(key)) for key, one in value.items()}
+    if type(value) is int and type(like) is float:
+        return float(value)
+    if type(value) is float and type(like) is float:
+        return value + 0.0  # which is 0.0 for -0.0
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def is_literal(value: Any) -> bool:
+    """Whether a value can be written in a recipe and in a record, and is read again as it is."""
+    if type(value) is str:
+        return readable(value) == value
+    if type(value) is int:
+        return abs(value) < 2**63
+    if type(value) is float:
+        return math.isfinite(value)
+    if type(value) in (list, tuple, set):
+        return all(map(is_literal, value))
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(is_literal, value.values()))
+    return value is None or type(value) is bool
+
+
+def shown(value: Any) -> str:
+    """A literal as recipes write it, alike for equal ones; of anything else what it says."""
+    if type(value) is set:
+        return f"{{{', '.join(sorted(map(shown, value)))}}}" if value else "set()"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{k!r}: {shown(value[k])}' for k in sorted(value, key=repr))}}}"
+    if type(value) in (list, tuple):
+        inner = ", ".join(map(shown, value))
+        return f"[{inner}]" if type(value) is list else f"({inner}{',' * (len(value) == 1)})"
+    return line(value, repr)
 
 
 def _type_of(default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A cell is recorded whatever its track gives; what cannot be written down costs that cell alone."""
+"""A cell is recorded whatever its track gives; what cannot be written down costs that cell."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import msgspec
 import pytest
 import torch
@@ -90,6 +92,22 @@ def test_a_source_with_its_own_test_split_keeps_it(fixed):
     data = Dataset(DIGITS.train, DIGITS.classes, test=DIGITS.train)
     own = changed(fixed, "data", fingerprint=data.fingerprint, test_per_class=None)
     assert split(own, data, 0).test() is DIGITS.train
+
+
+def test_groups_go_with_the_rows_into_every_part(fixed):
+    data = numbered()
+    groups = torch.arange(len(data.train))
+    data = Dataset(replace(data.train, groups=groups), data.classes)
+    told = changed(
+        fixed,
+        "data",
+        fingerprint=data.fingerprint,
+        validation_share=0.3,
+        label_noise=0.4,
+    )
+    parts = split(told, data, 0)
+    for rows in (parts.train, parts.validation, parts.test()):
+        assert torch.equal(rows.groups.float(), rows.inputs[:, 0, 0, 0])
 
 
 def test_noisy_labels_are_those_of_training_rows_alone(parted):

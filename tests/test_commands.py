@@ -1,9 +1,12 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
+
+from ltbench.commands.main import COMMANDS
 
 
 def in_a_process(*words, cwd=None):
@@ -34,6 +37,15 @@ def test_help_and_the_list_of_methods_do_not_import_torch(words):
 def test_a_plain_listing_does_not_import_torch_once_it_is_remembered(words):
     loaded_by(*words)
     assert not HEAVY & loaded_by(*words)
+
+
+def test_each_command_has_a_file_of_its_name_and_tells_what_it_does(ltbench):
+    listed = ltbench("--help").stdout
+    for name in COMMANDS:
+        command = import_module(f"ltbench.commands.{name}").command
+        assert command.name == name
+        assert f"\n  {name} " in listed
+        assert ltbench(name, "--help").stdout.startswith(f"Usage: main {name} ")
 
 
 def test_python_dash_m_is_the_same_command():

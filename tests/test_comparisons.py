@@ -6,7 +6,7 @@ from sample_record import RECORD
 from ltbench import protocol
 from ltbench.boards.reading import read
 from ltbench.registry.registry import installed
-from ltbench.results.records import Origin, Timing, place_of, write
+from ltbench.results.records import Origin, Timing, write
 from ltbench.tracks.tabular.comparison import _ranked, compare
 from ltbench.tracks.tabular.markdown import frame, markdown
 from ltbench.tracks.tabular.measures import NAMES
@@ -370,10 +370,11 @@ def test_a_record_whose_parts_cost_less_than_nothing_is_named_and_left_out(known
     wrong = to_builtins(Parts({"logistic": part(0.5, work=-1.0)}))
     found[0] = structs.replace(found[0], details=wrong)
     for one in found:
-        write(tmp_path, structs.replace(one, hash=known.hash, fingerprint=""), None)
+        told = {"hash": known.hash, "fingerprint": "", "track": known.track}
+        write(tmp_path, structs.replace(one, **told), None)
     both = read(installed(), tmp_path / "three.toml", tmp_path)
     (rejected,) = both.rejected
-    assert rejected.path == place_of(tmp_path, found[0])
+    assert rejected.path.name == "one-seed-0.json"
     assert "its parts are none (Expected float >= 0.0" in str(rejected)
     assert both.board.markdown().startswith("# three, incomplete: 17 of 18 cells\n")
 
@@ -381,7 +382,7 @@ def test_a_record_whose_parts_cost_less_than_nothing_is_named_and_left_out(known
 def test_cells_of_other_code_are_told_below_the_tables(known, tmp_path):
     for n, one in enumerate(records(known, "mine", plain)):
         code = {"mine": Origin("acme", "1.0", "aaaa" if n else "bbbb")}
-        told = {"hash": known.hash, "fingerprint": "", "plugins": code}
+        told = {"hash": known.hash, "fingerprint": "", "track": known.track, "plugins": code}
         write(tmp_path, structs.replace(one, **told), None)
     text = read(installed(), tmp_path / "three.toml", tmp_path).board.markdown()
     assert text.endswith("\n\n- mine: 1 cells of other code are left out.\n")

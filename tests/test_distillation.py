@@ -167,8 +167,8 @@ def scaled(factor):
         (lambda kept, train: Rows(kept.inputs, kept.labels + 1), "is not in 0..9"),
         (
             lambda kept, train: Rows(kept.inputs[..., :4], kept.labels),
-            "the inputs of resampled rows are torch.float32 [1, 8, 4] each; they were torch.float32 "
-            "[1, 8, 8]",
+            "the inputs of resampled rows are torch.float32 [1, 8, 4] each; "
+            "they were torch.float32 [1, 8, 8]",
         ),
     ],
 )

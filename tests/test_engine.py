@@ -540,8 +540,9 @@ def test_a_phase_without_rows_is_refused_in_a_sentence():
     none = rows_of(COUNTS)[torch.empty(0, dtype=torch.int64)]
     with pytest.raises(LTBenchError, match="^rows of phase main: there are none to train on$"):
         train(Enters(none), rows_of(COUNTS), fresh_run(), 16)
+    values = valued()
     with pytest.raises(LTBenchError, match="^resampled rows: there are none to train on$"):
-        train(Resamples(none), rows_of(COUNTS), fresh_run(), 16)
+        train(Resamples(values[values.labels > 99]), values, fresh_run(), 16)
 
 
 class Mixes(Method):

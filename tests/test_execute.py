@@ -8,7 +8,7 @@ import ltbench
 from ltbench import LTBenchError
 from ltbench.api import run
 from ltbench.registry.registry import Registry, installed
-from ltbench.results.records import path_of, arrays_of, read, write
+from ltbench.results.records import arrays_of, path_of, read, write
 from ltbench.running.execute import execute
 from ltbench.running.plan import estimate, plan
 

@@ -201,7 +201,8 @@ ELSEWHERE = [
 def test_no_record_leads_out_of_its_folder(tmp_path, changes):
     place = path_of(tmp_path / "theirs", "tiny", RECORD.recipe, RECORD.seed)
     write(tmp_path / "theirs", RECORD, PREDICTIONS)
-    evil = structs.replace(RECORD, **changes).sealed()
+    evil = structs.replace(RECORD, **changes)
+    evil = structs.replace(evil, digest=evil.computed_digest())
     place.write_bytes(msgspec.json.encode(evil))
     found = list(read_all(tmp_path / "theirs", "tiny"))
     assert [type(record) for record in found] == [Rejected]

@@ -30,6 +30,7 @@ WINGS = (
     "scoring",
     "validation",
     "errors",
+    "texts",
 )
 """From top to bottom; a wing imports only what stands below it."""
 

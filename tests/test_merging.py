@@ -5,7 +5,7 @@ from sample_record import PREDICTIONS, RECORD
 from ltbench import LTBenchError
 from ltbench.api import leaderboard, run
 from ltbench.results.merging import merge
-from ltbench.results.records import Timing, path_of, arrays_of, read, write
+from ltbench.results.records import Timing, arrays_of, path_of, read, write
 
 
 def held(folder, **changes):
@@ -30,6 +30,25 @@ def test_one_cell_in_two_folders_counts_once_whatever_it_took(tmp_path):
     assert read(path_of(tmp_path / "all", "tiny", kept.recipe, 3)) == kept
 
 
+def test_what_a_clock_tells_may_differ(tmp_path, ltbench):
+    timed = {"latency": 0.5, "twin_seconds": 1.0}
+    held(tmp_path / "all", track="compression", measures={"accuracy": 0.5, **timed})
+    others = {name: 2 * value for name, value in timed.items()}
+    held(tmp_path / "a", track="compression", measures={"accuracy": 0.5, **others})
+    done = ltbench("merge", "a", "--into", "all")
+    assert (done.exit_code, done.stderr) == (0, "all: 0 records taken, 1 were there\n")
+    held(tmp_path / "b", track="compression", measures={"accuracy": 0.25, **others})
+    done = ltbench("merge", "b", "--into", "all")
+    assert done.exit_code == 2
+    assert "its measure accuracy differs; nothing was merged" in done.stderr
+
+
+def test_of_a_track_that_is_not_here_no_measure_may_differ(tmp_path, ltbench):
+    held(tmp_path / "all", track="ranging", measures={"error": 0.5})
+    held(tmp_path / "a", track="ranging", measures={"error": 0.25})
+    assert "its measure error differs" in ltbench("merge", "a", "--into", "all").stderr
+
+
 def test_a_record_that_does_not_tell_what_its_method_imported_is_of_the_same_code(tmp_path):
     sam = RECORD.plugins["sam"]
     tells = {"sam": structs.replace(sam, imported="bbbb")}
@@ -38,7 +57,7 @@ def test_a_record_that_does_not_tell_what_its_method_imported_is_of_the_same_cod
     assert merge([tmp_path / "b"], tmp_path / "a").taken == 0
     assert merge([tmp_path / "a"], tmp_path / "b").taken == 0
     held(tmp_path / "c", plugins={"sam": structs.replace(sam, imported="cccc")})
-    with pytest.raises(LTBenchError, match="its plugins differs"):
+    with pytest.raises(LTBenchError, match="its code differs"):
         merge([tmp_path / "c"], tmp_path / "a")
 
 
@@ -56,7 +75,7 @@ def test_a_cell_that_was_not_finished_gives_way_to_one_that_was(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"measures": {"balanced_accuracy": 0.9}}, "its measures differs"),
+        ({"measures": {"balanced_accuracy": 0.9}}, "its measure balanced_accuracy differs"),
         ({"hash": "fedcba9876543210"}, "its hash differs"),
         ({"fingerprint": "0"}, "its fingerprint differs"),
     ],

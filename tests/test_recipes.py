@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from ltbench import LTBenchError, Method, Recipe, Rule, hook, one, recipe
 from ltbench.contract.method import declared, hooks
 from ltbench.contract.recipes import parse, total, values
+from ltbench.contract.recipes import recipe as composed
 from ltbench.testing.probes import probe_run
 
 
@@ -40,6 +42,72 @@ def test_one_meaning_has_one_spelling(written, canonical):
     assert recipe(canonical).text == canonical
 
 
+class Loose(Method):
+    """Parameters without types."""
+
+    name = "loose"
+
+    def __init__(self, tau=1.0, kinds=None, pair=(1.0, 2.0)):
+        self.tau, self.kinds, self.pair = tau, kinds, pair
+
+    def adjust(self, scores, labels, run):
+        return scores
+
+
+def loose(text):
+    return composed(text, {"loose": Loose}.get)
+
+
+@pytest.mark.parametrize(
+    ("spellings", "canonical"),
+    [
+        (("tau=2", "tau=2.0", "tau=2e0", "tau=+2"), "loose(tau=2.0)"),
+        (("tau=1", "tau=1.0", ""), "loose"),
+        (("tau=0.0", "tau=-0.0", "tau=0"), "loose(tau=0.0)"),
+        (("kinds={'b', 'a'}", "kinds={'a', 'b'}"), "loose(kinds={'a', 'b'})"),
+        (("kinds={'b': 1, 'a': 2.0}", "kinds={'a': 2, 'b': 1}"), "loose(kinds={'a': 2, 'b': 1})"),
+        (("pair=[2, 3]", "pair=(2.0, 3)"), "loose(pair=(2.0, 3.0))"),
+        (("pair=[1, 2]",), "loose"),
+        (("kinds='caf\u00e9'", "kinds='cafe\u0301'", 'kinds="café"'), "loose(kinds='café')"),
+    ],
+)
+def test_equal_values_of_untyped_parameters_have_one_spelling(spellings, canonical):
+    for spelling in spellings:
+        assert loose(f"loose({spelling})").text == canonical
+    assert loose(canonical).text == canonical
+
+
+def test_no_committed_recipe_is_called_otherwise(pytestconfig):
+    told = {
+        json.loads(path.read_bytes())["recipe"]
+        for path in (pytestconfig.rootpath / "leaderboards").glob("*/records/*/*seed-0.json")
+    }
+    assert len(told) > 100
+    assert {text: recipe(text).text for text in told} == {text: text for text in told}
+
+
+@pytest.mark.parametrize(
+    ("constructor", "words"),
+    [
+        (lambda self, tau=1.0: 1 / 0, "division by zero"),
+        (lambda self, tau=1.0: setattr(self, "tau", torch.tensor(tau)), "keeps tensor(2.) as"),
+        (lambda self, tau=1.0: None, "no attribute 'tau'"),
+    ],
+    ids=["raises", "a tensor", "nothing"],
+)
+def test_a_constructor_that_cannot_be_told_in_a_record_is_refused(constructor, words):
+    strange = type("Strange", (Loose,), {"name": "strange", "__init__": constructor})
+    with pytest.raises(LTBenchError) as refusal:
+        composed("strange(tau=2)", {"strange": strange}.get)
+    assert words in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_recipe_and_a_method_show_their_text():
+    assert repr(recipe("sam(rho=0.8)+ldam")) == "Recipe('ldam+sam(rho=0.8)')"
+    assert repr(recipe("sam(rho=0.8)").methods[0]) == "SAM('sam(rho=0.8)')"
+
+
 def test_methods_that_meet_in_an_ordered_hook_keep_their_order():
     assert recipe("vs+ldam").text == "vs+ldam"
     assert recipe("ldam+vs").text == "ldam+vs"
@@ -48,6 +116,7 @@ def test_methods_that_meet_in_an_ordered_hook_keep_their_order():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("sam(rho='\udce9')", "is not written in UTF-8"),
         ("sam+sam", "sam stands twice"),
         ("sam+sam(rho=0.1)", "sam stands twice"),
         ("lda", "did you mean 'ldam'"),

@@ -9,9 +9,9 @@ from sample_record import PREDICTIONS, RECORD
 from ltbench import LTBenchError
 from ltbench.results.records import (
     Rejected,
+    arrays_of,
     folder_of,
     path_of,
-    arrays_of,
     read,
     read_all,
     write,

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from ltbench import LTBenchError
@@ -80,29 +78,6 @@ def test_a_module_that_became_a_package_is_found_again(install, method_source):
     package.mkdir()
     source.rename(package / "__init__.py")
     assert "theirs" in methods()
-
-
-def test_observers_are_told_without_loading_them_again(install, monkeypatch):
-    source = """
-        from ltbench import Observer, hookimpl
-
-        class Log(Observer):
-            \"\"\"{}.\"\"\"
-
-        @hookimpl
-        def register_observers(register):
-            register("their-log", Log)
-    """
-    file = install("their-log", source.format("Writes"))
-    assert ("their-log", "Writes.") in Registry().observer_summaries()
-    with monkeypatch.context() as patch:
-        patch.setattr(Registry, "observers", None)
-        assert ("their-log", "Writes.") in Registry().observer_summaries()
-    file.write_text("1 / 0  # register_observers")
-    sys.modules.pop("their_log")
-    assert "their-log" not in dict(Registry().observer_summaries())
-    with pytest.raises(LTBenchError, match="left out: ZeroDivisionError"):
-        Registry(strict=True).observer_summaries()
 
 
 def test_looking_up_one_method_imports_no_other_plugin(install, method_source):
@@ -258,3 +233,13 @@ def test_an_unknown_method_is_refused_with_the_nearest():
         Registry().method("lda")
     assert "unknown method 'lda'; did you mean 'ldam'" in str(refusal.value)
     assert "ltbench list methods shows all" in str(refusal.value)
+
+
+def test_each_plugin_tells_all_that_it_provides_though_kinds_share_a_name(install, method_source):
+    install("their-method", method_source("json"))
+    registry = Registry()
+    registry.load_all()
+    for package in ("their-method", "ltbench"):
+        owners = [p for p in registry.plugins if p.package == package]
+        assert "json" in [name for plugin in owners for name in registry.provided_by(plugin)]
+    assert registry.left_out == []

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ltbench import LTBenchError, Method, Rows
+from ltbench import LTBenchError, Method, Recipe, Rows
 from ltbench.registry.registry import installed
 from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps
-from ltbench.testing.checks import CHECKS
 from ltbench.testing.task import trained
 
 
@@ -188,6 +187,33 @@ class PriorOfLastTraining(Method):
         return scores + self.shift * torch.arange(scores.shape[1])
 
 
+class DividesByItsRows(Method):
+    name = "classes without rows are handled"
+
+    def prepare(self, run):
+        self.shift = 1 / run.exact_counts
+
+    def adjust(self, scores, labels, run):
+        return scores + self.shift
+
+
+class AveragesEachClass(Method):
+    name = "classes without rows are handled"
+
+    def finish(self, model, validation, run):
+        features, labels = run.features(run.train.inputs), run.train.labels
+        for c, weight in enumerate(model.head.weight):
+            weight.copy_(features[labels == c].mean(0))
+        return model
+
+
+class CountsUpToTheLast(Method):
+    name = "classes without rows are handled"
+
+    def adjust(self, scores, labels, run):
+        return scores + run.train.labels.bincount().log() if run.train is not None else scores
+
+
 BAD = [
     NotNeutral,
     Unseeded,
@@ -204,6 +230,9 @@ BAD = [
     WrongKind,
     LooksAtTheOthers,
     PriorOfLastTraining,
+    DividesByItsRows,
+    AveragesEachClass,
+    CountsUpToTheLast,
 ]
 
 
@@ -219,8 +248,57 @@ def test_each_check_finds_what_it_looks_for(method):
 
 
 def test_bad_methods_cover_every_check_that_a_method_can_fail():
-    by_the_engine = {"held out rows stay out", "empty class is refused"}
-    assert {method.name for method in BAD} | by_the_engine == CHECKS.keys()
+    checks = installed().track("recognition").checks(Recipe(Method()))
+    by_the_track = {"held out rows stay out"}
+    assert {method.name for method in BAD} | by_the_track == checks.keys()
+
+
+class RefusesAnEmptyClass(Method):
+    name = "refuses-an-empty-class"
+
+    def prepare(self, run):
+        if (run.exact_counts == 0).any():
+            raise LTBenchError("each class needs a row")
+
+
+def test_a_class_without_rows_may_be_refused_in_a_sentence():
+    assert check_method(RefusesAnEmptyClass()).passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "balanced-softmax",
+        "class-balanced",
+        "equalization",
+        "inverse-frequency",
+        "ldam+drw",
+        "logit-adjustment",
+        "vs",
+    ],
+)
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_a_class_without_rows_weighs_in_a_formula_as_if_it_had_one(text, progress):
+    scores = torch.randn(4, 3, dtype=torch.float64)
+    labels = torch.tensor([0, 2, 0, 2])
+    none, single = (
+        probe_loss(text, scores, labels, counts, progress) for counts in ((10, 0, 5), (10, 1, 5))
+    )
+    assert torch.isfinite(none)
+    assert torch.equal(none, single)
+
+
+def test_margins_stay_wider_for_rarer_classes_where_one_has_no_rows():
+    cosines = 30 * torch.tensor([[0.5, 0.2, 0.4], [0.1, 0.3, 0.6]], dtype=torch.float64)
+    losses = [
+        [probe_loss(text, cosines[k : k + 1], labels, (16, 0, 1)) for text in ("ldam", "erm")]
+        for k, labels in enumerate((torch.tensor([0]), torch.tensor([2])))
+    ]
+    # margins 0.5 / 16 ** (1/4) and 0.5 of the cosine, as with one row in the class without
+    for (ldam, _), row, c, margin in zip(losses, cosines, (0, 2), (0.25, 0.5), strict=True):
+        shifted = row - 30 * margin * torch.eye(3, dtype=torch.float64)[c]
+        assert ldam.item() == pytest.approx((shifted.logsumexp(0) - shifted[c]).item())
+    assert all(ldam > plain for ldam, plain in losses)
 
 
 def test_held_out_rows_that_reach_a_hook_are_found(monkeypatch):
@@ -280,12 +358,9 @@ def test_probes_take_text_or_a_method_and_keep_float64():
         assert probe_scores(recipe, scores, (5, 3, 1)).dtype == torch.float64
 
 
-def test_probes_refuse_a_class_without_rows_and_an_unknown_name():
-    scores, labels = torch.randn(2, 2), torch.tensor([0, 1])
-    with pytest.raises(LTBenchError, match="class 1 has no training rows"):
-        probe_loss("balanced-softmax", scores, labels, (5, 0))
+def test_probes_refuse_an_unknown_name():
     with pytest.raises(LTBenchError, match="unknown method 'nope'"):
-        probe_scores("nope", scores, (5, 1))
+        probe_scores("nope", torch.randn(2, 2), (5, 1))
 
 
 class Model(torch.nn.Module):

@@ -16,7 +16,7 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import plain
-from ltbench.results import index
+from ltbench.results import index, records
 from ltbench.results.reading import of_one_code, records_of, refuse_mixture, refuse_none
 from ltbench.results.record_arrays import columns, taken
 from ltbench.results.records import Origin, Record, Rejected, place_of
@@ -37,7 +37,7 @@ def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
     Raises:
         LTBenchError: there are none, or some were made under another version of the protocol.
     """
-    protocol = registry.protocol(protocol_name)
+    protocol = _protocol(registry, protocol_name, results)
     track = registry.track(protocol.track)
     if type(track).compare is not Track.compare:
         found, rejected = records_of(protocol, results)
@@ -46,7 +46,7 @@ def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
         board = track.compare(protocol, found)
         if board is not None:
             return Read(_remarked(board, remarks), rejected)
-    told, rejected = index.read(results, protocol.name, stored(track.measures))
+    told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
     refuse_none(protocol, results, len(told), rejected)
     refuse_mixture(protocol, results, told)
     count, remarks = of_one_code(told, partial(_code, registry))
@@ -55,6 +55,23 @@ def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
     elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks)
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
     return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
+
+
+def _protocol(registry: Registry, name: str | Path, results: Path) -> Protocol:
+    """The protocol of a name.
+
+    Raises:
+        LTBenchError: it is not here; tells if that is as the track of its records is not.
+    """
+    try:
+        return registry.protocol(name)
+    except LTBenchError as error:
+        every = records.read_all(results, str(name))
+        of = {one.track for one in every if isinstance(one, Record)} - registry.tracks().keys()
+        if not of:
+            raise
+        left = f"{results / name} holds records of track {', '.join(sorted(of))}, which is not here"
+        raise LTBenchError(f"{error}\n{left}; they are left in place") from None
 
 
 def _remarked(board: Board, remarks: Sequence[str]) -> Board:

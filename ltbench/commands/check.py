@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import click
 
 from ltbench.commands.options import JSON, PLUGINS, registry_of
-from ltbench.commands.printing import print_json
+from ltbench.commands.printing import Command, print_json, say
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
 @JSON
 @PLUGINS
@@ -25,5 +25,5 @@ def command(recipes: Sequence[str], as_json: bool, plugins: Sequence[str], stric
         print_json([report.as_dict() for report in reports])
     else:
         for report in reports:
-            click.echo(str(report))
+            say(str(report))
     sys.exit(0 if all(report.passed for report in reports) else 1)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltbench.commands.options import JSON, PLUGINS, RESULTS, registry_of
-from ltbench.commands.printing import print_entry, print_json
+from ltbench.commands.printing import Command, print_entry, print_json
 from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @JSON
 @RESULTS
 @PLUGINS

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import click
 
 from ltbench.commands.options import DATA, JSON, PLUGINS, registry_of
-from ltbench.commands.printing import print_entry, print_json
+from ltbench.commands.printing import Command, print_entry, print_json
 
 
-@click.command("info")
+@click.command("info", cls=Command)
 @click.argument("name")
 @DATA
 @JSON

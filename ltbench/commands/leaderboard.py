@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ltbench.commands.options import PLUGINS, RESULTS, registry_of, tell_rejected
+from ltbench.commands.printing import Command, say
 from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ltbench.results.records import Rejected
 
 
-@click.command("leaderboard")
+@click.command("leaderboard", cls=Command)
 @click.argument("protocol")
 @click.option("--format", "form", type=click.Choice(["md", "csv", "json"]), default="md")
 @click.option(
@@ -43,7 +44,7 @@ def command(
         raise LTBenchError("--test-agnostic and --stability are tables of their own; choose one")
     found = _agnostic if test_agnostic else _stability if stability else _ranked
     board, rejected = found(registry, protocol, results)
-    click.echo(_written(board, form), nl=False)
+    say(_written(board, form), end="")
     tell_rejected(rejected)
     if rejected:
         sys.exit(2)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ltbench.errors import LTBenchError
+from ltbench.texts import readable
 
 COMMANDS = (
     "check",
@@ -45,7 +46,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except LTBenchError as error:
-            raise Refused(str(error)) from error
+            raise Refused(readable(str(error))) from error
 
 
 @click.group(cls=Commands, context_settings=SETTINGS)

@@ -5,16 +5,26 @@ from pathlib import Path
 
 import click
 
+from ltbench.commands.options import PLUGINS, registry_of
+from ltbench.commands.printing import Command
 
-@click.command("merge")
+
+@click.command("merge", cls=Command)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--into", required=True, type=click.Path(path_type=Path), metavar="FOLDER")
-def command(folders: Sequence[Path], into: Path) -> None:
+@PLUGINS
+def command(folders: Sequence[Path], into: Path, plugins: Sequence[str], strict: bool) -> None:
     """Bring the records of several results FOLDERS together, as of shards.
 
     A cell in two of them must have one outcome; else nothing is merged.
     """
     from ltbench.results.merging import merge
 
-    done = merge(folders, into)
+    registry = registry_of(plugins, strict)
+
+    def timed(track: str) -> set[str]:
+        found = registry.tracks().get(track)
+        return {one.name for one in found.measures if one.timed} if found is not None else set()
+
+    done = merge(folders, into, timed)
     click.echo(f"{into}: {done.taken} records taken, {done.known} were there", err=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from ltbench.commands.options import PLUGINS, registry_of, tell_rejected
+from ltbench.commands.printing import Command
 
 
-@click.command("migrate")
+@click.command("migrate", cls=Command)
 @click.argument("results", type=click.Path(path_type=Path), default=Path("leaderboards"))
 @click.option(
     "--was",

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import click
 
 from ltbench.commands.options import JSON, PLUGINS, registry_of
-from ltbench.commands.printing import print_json
+from ltbench.commands.printing import Command, print_json, say
 
 
-@click.command("plugins")
+@click.command("plugins", cls=Command)
 @JSON
 @PLUGINS
 def command(as_json: bool, plugins: Sequence[str], strict: bool) -> None:
@@ -21,6 +21,6 @@ def command(as_json: bool, plugins: Sequence[str], strict: bool) -> None:
         return
     for entry in entries:
         provided = ", ".join(entry["provides"]) or "nothing"
-        click.echo(f"{entry['plugin']} ({entry['package']} {entry['version']}): {provided}")
+        say(f"{entry['plugin']} ({entry['package']} {entry['version']}): {provided}")
         for reason in entry["left_out"]:
-            click.echo(f"  left out: {reason}")
+            say(f"  left out: {reason}")

@@ -1,37 +1,129 @@
-"""How the command line lays out what it prints."""
+"""How the command line prints: results alone go to standard output, all else to standard error."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
+
+from ltbench.texts import readable
+
+_results: Any = None  # where `say` prints while a command runs
+
+
+class Command(click.Command):
+    """A command whose results, by `say`, are all that standard output holds.
+
+    What plugins and libraries print goes to standard error.
+    """
+
+    def invoke(self, context: click.Context) -> Any:
+        with _results_apart():
+            return super().invoke(context)
+
+
+class Unbroken:
+    """A stream to which nothing is written, without harm, once nobody reads it any more."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with self._unread():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._unread():
+            self.stream.flush()
+
+    @contextmanager
+    def _unread(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # what waits in the stream would be tried once more at the end
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            with suppress(OSError, ValueError):
+                os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _results_apart() -> Iterator[None]:
+    """Keeps standard output for `say`, also from what processes started within print."""
+    global _results
+    before = _results, sys.stdout, sys.stderr
+    output: Any = sys.stdout
+    errors = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    kept, owned = None, output is not None and output is sys.__stdout__
+    if owned:
+        with suppress(OSError):  # either is closed
+            output.flush()
+            kept = os.dup(1)
+            os.dup2(2, 1)
+            output = open(kept, "w", encoding=output.encoding, closefd=False)  # noqa: SIM115
+    _results, sys.stderr = output and Unbroken(output), Unbroken(errors)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        if _results is not None:
+            _results.flush()
+        _results, sys.stdout, sys.stderr = before
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def say(text: object, end: str = "\n") -> None:
+    """Prints a result; letters that the terminal lacks become question marks."""
+    stream = _results or sys.stdout
+    if stream is not None:
+        encoding = stream.encoding or "utf-8"
+        told = readable(f"{text}{end}").encode(encoding, "replace").decode(encoding)
+        stream.write(told)
+        stream.flush()
 
 
 def print_columns(rows: Sequence[tuple[str, ...]], title: str | None) -> None:
     """Rows of texts, each column as wide as it must be."""
     if title is not None:
-        click.echo(f"{title}:")
+        say(f"{title}:")
     if rows:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-            click.echo("  ".join(padded).rstrip())
+            say("  ".join(padded).rstrip())
 
 
 def print_json(value: Any) -> None:
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    def encodable(value: Any) -> Any:
+        if isinstance(value, str):
+            return readable(value)
+        if isinstance(value, dict):
+            return {encodable(key): encodable(inner) for key, inner in value.items()}
+        return list(map(encodable, value)) if isinstance(value, list | tuple) else value
+
+    told = encodable(msgspec.to_builtins(value, enc_hook=repr))
+    say(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
 
 
 def print_entry(entry: dict[str, Any], indent: str = "") -> None:
     """A line for each key, and a block where it holds keys itself."""
     for key, value in entry.items():
         if isinstance(value, dict) and value and not indent:
-            click.echo(f"{key}:")
+            say(f"{key}:")
             print_entry(value, indent="  ")
         else:
             text = _readable(value).replace("\n", "\n" + " " * 17)
-            click.echo(f"{indent}{key + ':':{16 - len(indent)}} {text}")
+            say(f"{indent}{key + ':':{16 - len(indent)}} {text}")
 
 
 def _readable(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of, tell_rejected
-from ltbench.commands.printing import duration, print_json
+from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ltbench.running.processes import Limits
 
 
-@click.command("run")
+@click.command("run", cls=Command)
 @click.argument("protocol")
 @click.option(
     "-m",
@@ -110,6 +110,8 @@ def command(
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
+    for remark in plan.remarks:
+        click.echo(remark, err=True)
     if dry_run:
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return
@@ -136,7 +138,7 @@ def _show_table(
 ) -> "list[Rejected]":
     path = results / plan.protocol.name / "table.md"
     rejected = _write_table(registry, protocol, results, path)
-    click.echo(path.read_text(encoding="utf-8"), nl=False)
+    say(path.read_text(encoding="utf-8"), end="")
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
     click.echo(f"{path} written; {len(plan.done)} cells had a record, new: {told}", err=True)
@@ -148,7 +150,7 @@ def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> No
     number, parts = part
     name, folder = plan.protocol.name, shlex.quote(str(plan.results))
     ended = len(plan.done) + sum(record.status in ("ok", "skipped") for record in made)
-    click.echo(
+    say(
         f"{name}, shard {number}/{parts}: {ended} of {len(plan.cells)} cells are done, "
         f"{len(plan.cells) - ended} are left. A table is made of all {parts} shards, of which this "
         f"is one:\n  ltbench merge {folder} THE_OTHERS --into leaderboards\n"
@@ -232,8 +234,8 @@ def _tell_plan(plan: "Plan", seconds: float, as_json: bool) -> None:
         return
     for text in dict.fromkeys(cell["recipe"] for cell in cells):
         seeds = [str(cell["seed"]) for cell in cells if cell["recipe"] == text]
-        click.echo(f"{text}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
-    click.echo(
+        say(f"{text}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
+    say(
         f"{len(cells)} cells would run, in about {duration(seconds)}; "
         f"{len(plan.done)} have a record already"
     )

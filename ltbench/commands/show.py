@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from ltbench.commands.options import DATA, PLUGINS, registry_of
+from ltbench.commands.printing import Command, say
 from ltbench.errors import LTBenchError
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("record", type=click.Path(path_type=Path))
 @DATA
 @PLUGINS
@@ -40,4 +41,4 @@ def command(record: Path, data: Sequence[str], plugins: Sequence[str], strict: b
         image.save(picture)
     except OSError as error:
         raise LTBenchError(f"{picture} cannot be written: {error.strerror}") from None
-    click.echo(picture)
+    say(picture)

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of
-from ltbench.commands.printing import duration, print_json
+from ltbench.commands.printing import Command, duration, print_json, say
 
 
-@click.command("status")
+@click.command("status", cls=Command)
 @click.argument("protocol")
 @click.option("-m", "--method", "recipes", multiple=True, metavar="RECIPE")
 @click.option("--seeds", type=int, metavar="N")
@@ -41,10 +41,10 @@ def command(
         print_json(standing)
         return
     done = ", ".join(f"{n} {status}" for status, n in standing.done.items()) or "none"
-    click.echo(f"{standing.protocol}: {standing.cells} cells; done: {done}; left: {standing.left}")
+    say(f"{standing.protocol}: {standing.cells} cells; done: {done}; left: {standing.left}")
     for cell in standing.running:
-        click.echo(f"running: {cell}")
+        say(f"running: {cell}")
     for cell, reason in standing.faults.items():
-        click.echo(f"to be tried again: {cell} {reason}")
+        say(f"to be tried again: {cell} {reason}")
     if standing.left:
-        click.echo(f"about {duration(standing.seconds)} left with {jobs} jobs")
+        say(f"about {duration(standing.seconds)} left with {jobs} jobs")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltbench.augmentation.views import Views
+from ltbench.texts import line
 
 PREDICTED_AT_ONCE = 256
 """Rows that go through a network together when no gradient is needed; more do not fit a cache."""
@@ -109,10 +110,12 @@ class Grants:
     """What a track supplies beyond what all tracks share; one that supplies more has a subclass.
 
     `cross_fitted`, where there is such, gives the scores [N, C] of the real training rows, each
-    from a model that did not see it, and their labels.
+    from a model that did not see it, and their labels. `positive` is the class of two that metrics
+    such as F1 are of, where the track says which.
     """
 
     cross_fitted: Callable[[], tuple[Tensor, Tensor]] | None = None
+    positive: int | None = None
 
 
 @dataclass
@@ -162,6 +165,15 @@ class Run:
     @property
     def num_classes(self) -> int:
         return len(self.counts)
+
+    @property
+    def positive(self) -> int | None:
+        """The class of two that metrics such as F1 are of: the one that the track grants, or else
+        the rarer by `counts`, and the first of equals. None of more than two."""
+        granted: int | None = getattr(self.granted, "positive", None)
+        if granted is not None or self.num_classes != 2:
+            return granted
+        return int(self.counts.argmin())
 
     def plain(self, inputs: Tensor) -> Tensor:
         """Stored inputs as the network takes them to predict."""
@@ -214,8 +226,9 @@ class Run:
 
     def note(self, text: str) -> None:
         """Say something that belongs beside the result, such as a default kept or a fallback."""
-        if text not in self.notes:
-            self.notes.append(text)
+        told = line(text)
+        if told not in self.notes:
+            self.notes.append(told)
 
 
 def scored(model: nn.Module, features: Tensor) -> Output:

@@ -1,5 +1,6 @@
 """Method: the one contract of every track, whose defaults are plain training."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
@@ -9,12 +10,17 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ltbench import validation
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.contract.optimizers import SGD
+from ltbench.errors import nearest
+from ltbench.texts import line
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 F = TypeVar("F", bound=Callable[..., Any])
 Join = Callable[[list[Any]], Any]
@@ -88,6 +94,9 @@ class Method:
     models: ClassVar[frozenset[str]] = frozenset({"network"})
     neutral: ClassVar[dict[str, Any] | None] = None
     expected_failures: ClassVar[dict[str, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({spelled(self)!r})"
 
     # Once, before training.
 
@@ -230,3 +239,70 @@ def hooks(method: type[Method]) -> tuple[str, ...]:
 
 HOOKS = declared(Method)
 """The hooks of every track, in the order of a run, with their rules."""
+
+
+def spelled(method: Method) -> str:
+    """The canonical spelling of one method: its name, and the parameters that are not default."""
+    given = ", ".join(
+        f"{name}={validation.shown(value)}"
+        for name, value in values(method).items()
+        if value != validation.parameters(type(method))[name]
+    )
+    return f"{method.name}({given})" if given else method.name
+
+
+def values(method: Method) -> dict[str, Any]:
+    """Every parameter of a method with its value."""
+    return {name: getattr(method, name) for name in validation.parameters(type(method))}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple | frozenset | list | set | dict) and all(map(_is_text, value))
+
+
+ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "reference": (_is_text, "a text"),
+    "corrects": (lambda value: value is None or _is_text(value), "a text or None"),
+    "roles": (_are_texts, "texts"),
+    "needs": (_are_texts, "texts"),
+    "models": (_are_texts, "texts"),
+    "expected_failures": (lambda value: isinstance(value, dict) and _are_texts(value), "a dict"),
+    "neutral": (lambda value: value is None or isinstance(value, dict), "a dict or None"),
+}
+"""What the attributes of a class of methods must be, and how that is called."""
+
+
+def refusal(method: Any) -> str | None:
+    """Why a registered object cannot serve as a method, or None."""
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        return f"{line(method, repr)} is not a subclass of ltbench.Method"
+    if not isinstance(method.name, str) or not NAME.fullmatch(method.name):
+        return f"{method.__name__}.name is {method.name!r}; a name looks like 'logit-adjustment'"
+    for name, (fits, expected) in ATTRIBUTES.items():
+        value = getattr(method, name)
+        if not fits(value):
+            return f"{method.__name__}.{name} is {line(value, repr)}, not {expected}"
+    try:
+        instance = method()
+    except TypeError as error:
+        return f"{method.__name__}() cannot be made without arguments: {line(error)}"
+    for name, default in validation.parameters(method).items():
+        if not hasattr(instance, name):
+            return f"{method.__name__} does not store its parameter as self.{name}"
+        for value in (default, getattr(instance, name)):
+            if not validation.is_literal(value):
+                return (
+                    f"{method.__name__} has {line(value, repr)} as the default of {name}, which no "
+                    "record can hold; it takes None, a truth, a finite number, a text, or lists of "
+                    "those"
+                )
+    own = [name for name, value in vars(method).items() if callable(value) and name[0] != "_"]
+    if own and not hooks(method):
+        near = nearest(own[0], HOOKS)
+        offer = f"; did you mean {near} by {own[0]!r}?" if near else ""
+        return f"{method.__name__} overrides no hook{offer}"
+    return None

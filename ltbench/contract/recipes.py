@@ -11,10 +11,19 @@ from torch import Tensor, nn
 
 from ltbench import validation
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
-from ltbench.contract.method import HOOKS, Closure, Method, declared, hooks
+from ltbench.contract.method import (
+    HOOKS,
+    NAME,
+    Closure,
+    Method,
+    declared,
+    hooks,
+    spelled,
+    values,
+)
 from ltbench.errors import LTBenchError
+from ltbench.texts import composed, line, readable
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PART = re.compile(rf"\s*(?P<name>{NAME.pattern})\s*(\((?P<arguments>.*)\))?\s*", re.DOTALL)
 LONGEST = 1000  # characters; a recipe names a folder and a row, so it is short
 
@@ -41,6 +50,9 @@ class Recipe(Method):
         self.text = "+".join(map(spelled, self.methods))
         self.warnings = _prior_warnings(self.methods)
         self._chains: dict[tuple[str, str | None], tuple[Method, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"Recipe({self.text!r})"
 
     @property
     def all_needs(self) -> frozenset[str]:
@@ -193,19 +205,32 @@ def recipe(text: str, find: Callable[[str], type[Method]]) -> Recipe:
 
 
 def make(method: type[Method], given: dict[str, Any]) -> Method:
-    """A method with its parameters checked."""
+    """A method with its parameters checked.
+
+    Raises:
+        LTBenchError: a value is refused, or what the method keeps of it cannot be written down.
+    """
     checked = validation.check(method.name, method, given)
     try:
-        return method(**checked)
-    except (TypeError, ValueError) as error:
-        raise LTBenchError(f"{method.name}: {error}") from error
+        made = method(**checked)
+        kept = values(made)
+    # A stranger's constructor may raise anything at all.
+    except Exception as error:
+        raise LTBenchError(f"{method.name}: {line(error)}") from error
+    for name, value in kept.items():
+        if not validation.is_literal(value):
+            told = validation.shown(value)
+            raise LTBenchError(f"{method.name} keeps {told} as self.{name}, which is no literal")
+    return made
 
 
 def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
     """The names of a recipe with the literal arguments of each; nothing is evaluated."""
     if len(text) > LONGEST:
         raise LTBenchError(f"recipe of {len(text)} characters; at most {LONGEST} are read")
-    parsed = []
+    if readable(text) != text:
+        raise LTBenchError(f"recipe {readable(text)!r} is not written in UTF-8")
+    text, parsed = composed(text), []
     for part in _split(text):
         match = PART.fullmatch(part)
         if match is None:
@@ -252,21 +277,6 @@ def _literal(node: ast.expr) -> Any:
     """A literal's value; inf and nan are let through, to be refused as what they are."""
     text = ast.unparse(node)
     return float(text) if text.lstrip("-") in ("inf", "nan") else ast.literal_eval(node)
-
-
-def spelled(method: Method) -> str:
-    """The canonical spelling of one method: its name, and the parameters that are not default."""
-    given = ", ".join(
-        f"{name}={value!r}"
-        for name, value in values(method).items()
-        if value != validation.parameters(type(method))[name]
-    )
-    return f"{method.name}({given})" if given else method.name
-
-
-def values(method: Method) -> dict[str, Any]:
-    """Every parameter of a method with its value."""
-    return {name: getattr(method, name) for name in validation.parameters(type(method))}
 
 
 def _meet(first: Method, second: Method, hook: str) -> bool:

@@ -16,8 +16,8 @@ from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from ltbench import validation
-from ltbench.contract.method import HOOKS, Method, declared
-from ltbench.contract.recipes import NAME, Recipe
+from ltbench.contract.method import HOOKS, NAME, Method, declared
+from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.results.record_arrays import COSTS

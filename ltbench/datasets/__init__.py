@@ -3,13 +3,14 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltbench.errors import UnknownName
+from ltbench.texts import composed
 
 if TYPE_CHECKING:
     from ltbench.contract.context import Rows
@@ -20,12 +21,19 @@ class Dataset:
     """All rows of a source: `train`, and `test` where the source has a test split of its own.
 
     `checksum` is given for a source whose publisher's checksum was verified while reading it.
+    `notes` say what was made of the files to read them.
     """
 
     train: "Rows"
     classes: tuple[str, ...]
     test: "Rows | None" = None
     checksum: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        test = f", {len(self.test)} to test on" if self.test is not None else ""
+        shape = list(self.train.inputs.shape[1:])
+        return f"<Dataset of {len(self.train)} rows {shape}{test}, {len(self.classes)} classes>"
 
     def described(self) -> dict[str, Any]:
         """What is to be said of it."""
@@ -35,19 +43,28 @@ class Dataset:
             "test_rows": len(self.test) if self.test is not None else 0,
             "shape": list(self.train.inputs.shape[1:]),
             "classes": list(self.classes),
-            "class_counts": self.train.labels.bincount().tolist(),
+            "class_counts": self.class_counts,
             "fingerprint": self.fingerprint,
+            "notes": list(self.notes),
         }
+
+    @property
+    def class_counts(self) -> list[int]:
+        """The training rows of each class; none where the target of a row is a number."""
+        labels = self.train.labels
+        if labels.dim() > 1:
+            return [int(rows) for rows in labels.sum(0)]
+        return [] if labels.is_floating_point() else labels.bincount().tolist()
 
     @cached_property
     def fingerprint(self) -> str:
-        """The checksum, or a hash of every value and label in their order."""
+        """The checksum, or a hash of every value and label in their order, and what is beside."""
         if self.checksum is not None:
             return self.checksum
         digest = hashlib.sha256()
         for rows in (self.train, self.test):
             if rows is not None:
-                for tensor in (rows.inputs, rows.labels):
+                for tensor in (rows.inputs, rows.labels, *rows.beside().values()):
                     digest.update(f"{tensor.dtype} {list(tensor.shape)} ".encode())
                     digest.update(memoryview(tensor.contiguous().numpy()))  # type: ignore[arg-type]
         return digest.hexdigest()[:16]
@@ -62,6 +79,7 @@ class Dataset:
         """
         import torch
 
+        names = [composed(name) for name in names]
         for name in names:
             if name not in self.classes:
                 raise UnknownName("class", name, self.classes, where="in the protocol's [data]")
@@ -70,10 +88,10 @@ class Dataset:
 
         def kept(rows: "Rows") -> "Rows":
             labels = place[rows.labels]
-            return type(rows)(rows.inputs[labels >= 0], labels[labels >= 0])
+            return replace(rows, labels=labels)[labels >= 0]
 
         test = kept(self.test) if self.test is not None else None
-        return Dataset(kept(self.train), tuple(names), test, self.fingerprint)
+        return Dataset(kept(self.train), tuple(names), test, self.fingerprint, self.notes)
 
 
 Loader = Callable[..., Dataset]
@@ -93,30 +111,64 @@ def _loader(module: str, *given: str) -> Loader:
 
 def data_folder() -> Path:
     """Where data sets stand: the folder that LTBENCH_DATA names, or a cache folder of the user."""
-    if "LTBENCH_DATA" in os.environ:
-        return Path(os.environ["LTBENCH_DATA"])
-    from platformdirs import user_cache_path
-
-    return user_cache_path("ltbench") / "data"
+    return _folder_of("LTBENCH_DATA") or _users_folder() / "data"
 
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: the folder LTBENCH_CACHE, or one of the user's."""
-    if "LTBENCH_CACHE" in os.environ:
-        return Path(os.environ["LTBENCH_CACHE"])
+    return _folder_of("LTBENCH_CACHE") or _users_folder()
+
+
+def _folder_of(variable: str) -> Path | None:
+    """The folder that a variable names; an empty one is as good as none."""
+    told = os.environ.get(variable, "").strip()
+    return Path(os.path.expanduser(told)) if told else None
+
+
+def _users_folder() -> Path:
+    """A cache folder of the user, also of one without a home."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("ltbench")
+    found = user_cache_path("ltbench")
+    if found.is_absolute() and (os.environ.get("HOME", "/") or "XDG_CACHE_HOME" in os.environ):
+        return found
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"ltbench-{getattr(os, 'getuid', int)()}"
 
 
 def folders_with_data() -> list[Path]:
     """The folders below the data folder that hold an image data set."""
     folder = data_folder()
-    inner = sorted(folder.iterdir()) if folder.is_dir() else []
-    starts = ("train", "train.parquet", "train.txt")
-    return [path for path in inner if any((path / start).exists() for start in starts)]
+    return [folder / name for name in _names_in(folder) if _holds_images(folder / name)]
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether a folder begins as a data set of images does."""
+    here = _names_in(folder)
+    shards = [name for name in here if name.startswith("train-")]
+    for below in {"data", "default"}.intersection(here):
+        shards += [name for name in _names_in(folder / below) if name.startswith("train")]
+    known = {"train", "training", "train.parquet", "train.txt"}
+    return bool(known.intersection(map(str.casefold, here)) or shards)
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What is in a folder that can be read, in order."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def of_files(path: Path) -> Loader:
-    """The loader of an image folder, list files, parquet files or an .npz file."""
-    return cache(lambda size=None: import_module(f"{__package__}.files").read(path, size))
+    """The loader of an image folder, list files, parquet files or an .npz file, or of a table."""
+
+    def load(size: int | None = None) -> Any:
+        from ltbench.datasets import tables
+
+        if tables.is_table(path):
+            return tables.read_file(path)
+        return import_module(f"{__package__}.files").read(path, size)
+
+    return cache(load)

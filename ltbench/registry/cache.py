@@ -35,7 +35,7 @@ def remembered(
 
     digest = hashlib.sha256(Path(__file__).with_name("discovery.py").read_bytes())
     for text in texts:
-        digest.update(hashlib.sha256(text.encode()).digest())
+        digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
     key, path = digest.hexdigest()[:32], cache_folder() / f"{name}.json"
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=Kept)
@@ -46,7 +46,11 @@ def remembered(
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         pass
     value = derive()
-    _write(path, msgspec.json.encode(Kept(key, msgspec.Raw(msgspec.json.encode(value)))))
+    try:
+        content = msgspec.json.encode(Kept(key, msgspec.Raw(msgspec.json.encode(value))))
+    except UnicodeEncodeError:  # a path whose bytes are no text is not kept
+        return value
+    _write(path, content)
     return value
 
 

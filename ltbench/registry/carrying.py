@@ -13,7 +13,7 @@ from ltbench.registry.registry import Registry
 from ltbench.results.records import Origin
 
 BASES = {"Compressor": "Method"}  # a contract that was part of a larger one
-ROWS = "categorical"  # was told by the run, and is by the rows
+ROWS = ("train", "categorical")  # the second was told by the run, and is by its rows
 
 
 def hashed(text: str) -> str:
@@ -127,10 +127,11 @@ class _Renamed(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
-        if node.attr == ROWS:
-            return ast.Name(id=ROWS, ctx=ast.Load())
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "granted":
-            node.value = node.value.value
+        within = node.value
+        if isinstance(within, ast.Attribute) and (
+            within.attr == "granted" or (within.attr, node.attr) == ROWS
+        ):
+            node.value = within.value
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:

@@ -3,8 +3,9 @@
 import ast
 import hashlib
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import util
@@ -18,11 +19,15 @@ from msgspec import Struct
 from ltbench.errors import LTBenchError
 from ltbench.registry import code
 from ltbench.registry.cache import remembered
+from ltbench.texts import readable
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 GROUP = "ltbench"
+REGISTERS = "register_methods"
+SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
+VALUE = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,7 @@ class Plugin:
 
     @cached_property
     def source(self) -> str:
-        try:
-            return self.file.read_text(encoding="utf-8") if self.file is not None else ""
-        except (OSError, UnicodeDecodeError):
-            return ""
+        return text_of(self.file) if self.file is not None else ""
 
     @cached_property
     def digest(self) -> str:
@@ -76,30 +78,102 @@ class Plugin:
             for name in imports(sources[file], module, file):
                 found = _origin(name)
                 if found is not None and found not in sources:
-                    sources[found] = found.read_text(encoding="utf-8", errors="replace")
+                    sources[found] = text_of(found)
                     left.append((name, found))
         del sources[self.file]
         return list(sources.values())
 
 
-def outlines(source: str) -> list[Outline]:
-    """The methods that a module's source defines, as far as plain reading tells."""
+def text_of(file: Path) -> str:
+    """The source in a file, in the encoding that it states; empty where it cannot be read."""
     try:
-        tree = ast.parse(source)
-    except code.UNREAD:
+        content = file.read_bytes()
+    except OSError:
+        return ""
+    try:
+        return util.decode_source(content)
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        return content.decode("utf-8", "replace")  # Python does not read it either
+
+
+def outlines(source: str) -> list[Outline] | None:
+    """The methods that a module registers; None where plain reading does not tell them all.
+
+    It tells them where `register_methods` hands over classes of the same file, one after the other,
+    whose names are written down as texts.
+    """
+    if REGISTERS not in source and "import *" not in source:
         return []
-    found = []
-    references: dict[str, str] = {}  # by class, as classes of one file may inherit them
-    for node in tree.body:
+    try:
+        body = ast.parse(source).body
+    except code.UNREAD:
+        return []  # nor can it be imported
+    classes: dict[str, Texts] = {}
+    registered: list[str] | None = None
+    for node in body:
         if isinstance(node, ast.ClassDef):
-            text = dict(_text_attributes(node))
-            bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-            inherited = next((references[base] for base in bases if base in references), "")
-            references[node.name] = text.get("reference", inherited)
-            if "name" in text:
-                summary = (ast.get_docstring(node) or "").partition("\n")[0]
-                found.append(Outline(text["name"], references[node.name], summary))
-    return found
+            classes[node.name] = _class_texts(node, classes)
+        elif isinstance(node, ast.FunctionDef) and node.name == REGISTERS:
+            registered = _handed_over(node) if node.decorator_list else []
+        elif any(_name(target) in (*classes, REGISTERS) for target in _targets(node)):
+            return None  # one of them is changed after all
+    told = [classes.get(name, {}) for name in registered or ()]
+    if registered is None or any(text.get("name") is None for text in told):
+        return None
+    keys = ("name", "reference", "summary")
+    return [Outline(*(text.get(key) or "" for key in keys)) for text in told]
+
+
+Texts = dict[str, str | None]
+"""What a class says by its attributes; None for what is no text that stands there."""
+
+PLAIN = ast.Assign | ast.AnnAssign | ast.FunctionDef | ast.AsyncFunctionDef | ast.Expr | ast.Pass
+
+
+def _class_texts(node: ast.ClassDef, classes: Mapping[str, Texts]) -> Texts:
+    texts: Texts = {}
+    for base in reversed(node.bases):
+        texts |= classes.get(_name(base), {})
+    texts["summary"] = (ast.get_docstring(node) or "").partition("\n")[0]
+    for line in node.body:
+        value = getattr(line, "value", None)
+        told = value.value if isinstance(value, ast.Constant) else None
+        for target in _targets(line) if value is not None else ():
+            texts[_name(target)] = told if isinstance(told, str) else None
+    if node.decorator_list or node.keywords or not all(isinstance(n, PLAIN) for n in node.body):
+        texts["name"] = None
+    return texts
+
+
+def _name(node: ast.expr) -> str:
+    """The name that an expression is, or begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    """What a statement assigns to."""
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign) else []
+
+
+def _handed_over(function: ast.FunctionDef) -> list[str] | None:
+    """The names of the classes that a hook registers, if it does nothing else."""
+    given = [argument.arg for argument in function.args.args]
+    names = []
+    for line in function.body:
+        match line:
+            case ast.Expr(value=ast.Constant(value=str())):
+                continue
+            case ast.Expr(
+                value=ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name)], keywords=[])
+            ) if [called] == given:
+                names.append(name)
+            case _:
+                return None
+    return names
 
 
 def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
@@ -126,13 +200,6 @@ def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
         yield from (name for name in found if name.startswith(f"{package.partition('.')[0]}."))
 
 
-def _text_attributes(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for line in node.body:
-        match line:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
-                yield name, value
-
-
 class Installed(Struct, frozen=True):
     """An entry point of an installed package, and the file of its module, if it can be found."""
 
@@ -145,12 +212,14 @@ class Installed(Struct, frozen=True):
     def load(self) -> Any:
         from importlib.metadata import EntryPoint
 
+        if not VALUE.fullmatch(self.value):
+            raise LTBenchError(f"its entry point {self.value!r} is malformed; it names a module")
         return EntryPoint(self.name, self.value, GROUP).load()
 
 
-def in_precedence(files: Sequence[Plugin], stamps: Sequence[str]) -> list[Plugin]:
-    """Built-in plugins, then single files, then other packages by name."""
-    points = remembered("installed", stamps, _installed, list[Installed], _are_there)
+def in_precedence(files: Sequence[Plugin], told: Sequence[str]) -> list[Plugin]:
+    """Built-in plugins, then single files, then other packages by name; `told` are the stamps."""
+    points = remembered("installed", told, _installed, list[Installed], _are_there)
     installed = [
         Plugin(
             point.name,
@@ -192,15 +261,39 @@ def stamps() -> list[str]:
 
 
 def _installed() -> list[Installed]:
+    """What packages bring; one that is damaged costs the others nothing."""
     from importlib import metadata
 
-    found = []
-    for point in metadata.entry_points(group=GROUP):
-        package, version = _told(point.dist) if point.dist is not None else ("unknown", "0")
-        file = _origin(point.module)
-        found.append(
-            Installed(point.name, point.value, package, version, str(file) if file else None)
-        )
+    found, seen = [], set()
+    for package in metadata.distributions():
+        told = _entry_points(package)
+        if told:
+            name, version = _told(package)
+            if name == "unknown" or name not in seen:  # of two, the one that Python finds first
+                found += [_point(point, value, name, version) for point, value in told]
+            seen.add(name)
+    return found
+
+
+def _point(name: str, value: str, package: str, version: str) -> Installed:
+    file = _origin(value.partition(":")[0].strip()) if VALUE.fullmatch(value) else None
+    return Installed(name, value, package, version, str(file) if file else None)
+
+
+def _entry_points(package: "Distribution") -> list[tuple[str, str]]:
+    """The entry points of our group, each a name and what it says, whatever others look like."""
+    try:
+        text = package.read_text("entry_points.txt") or ""
+    # What stands in a stranger's folder may not be a file, nor a text.
+    except Exception:
+        return []
+    found, section = [], ""
+    for line in map(str.strip, text.splitlines()):
+        if match := SECTION.fullmatch(line):
+            section = match["name"].strip()
+        elif section == GROUP and line and line[0] not in "#;":
+            name, _, value = line.partition("=")
+            found.append((name.strip(), value.strip()))
     return found
 
 
@@ -208,10 +301,13 @@ def _are_there(points: Sequence[Installed]) -> bool:
     return all(point.file is not None and os.path.isfile(point.file) for point in points)
 
 
-@cache
 def _told(package: "Distribution") -> tuple[str, str]:
     """Its name and version, which take a while to read."""
-    return package.name, package.version
+    try:
+        return str(package.metadata["Name"] or "unknown"), str(package.version or "0")
+    # Metadata that somebody damaged may raise anything.
+    except Exception:
+        return "unknown", "0"
 
 
 def _origin(module: str) -> Path | None:
@@ -225,24 +321,39 @@ def _spec(module: str) -> ModuleSpec | None:
     places = _places(package) if package else None
     if package and places is None:
         return None
-    found = (finder.find_spec(module, places) for finder in sys.meta_path)
-    return next((spec for spec in found if spec is not None), None)
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(module, places)
+        # A stranger's finder may raise anything at all.
+        except Exception:
+            continue
+        if spec is not None:
+            return spec
+    return None
 
 
 @cache
 def _places(package: str) -> tuple[str, ...] | None:
     """Where the modules of a package stand."""
     spec = _spec(package)
-    locations = spec.submodule_search_locations if spec is not None else None
-    return tuple(locations) if locations is not None else None
+    try:
+        return tuple(spec.submodule_search_locations or ()) or None if spec is not None else None
+    except Exception:  # the path of a namespace is asked of its parent, which may not be imported
+        return None
 
 
 def from_file(file: Path) -> Plugin:
+    """The plugin that a single file is.
+
+    Raises:
+        LTBenchError: there is no such file.
+    """
+    file = Path(os.path.expanduser(file))
     if not file.is_file():
-        raise LTBenchError(f"plugin file {file} does not exist")
+        raise LTBenchError(f"plugin file {readable(str(file))} does not exist")
 
     def load() -> ModuleType:
-        name = f"ltbench_file_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
+        name = f"ltbench_file_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]}"
         spec = util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise LTBenchError("it is not a Python file")
@@ -251,4 +362,4 @@ def from_file(file: Path) -> Plugin:
         spec.loader.exec_module(module)
         return module
 
-    return Plugin(file.stem, "file", "0", file, load)
+    return Plugin(readable(file.stem), "file", "0", file, load)

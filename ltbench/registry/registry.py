@@ -1,11 +1,14 @@
 """Registers what plugins bring, loads each by itself, and says which were left out, and why."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ltbench.contract.observer import summary as summary_of
 from ltbench.errors import LTBenchError, UnknownName, nearest
 from ltbench.registry.cache import remembered
 from ltbench.registry.discovery import (
@@ -17,6 +20,7 @@ from ltbench.registry.discovery import (
     outlines,
     stamps,
 )
+from ltbench.texts import composed, line, readable
 
 if TYPE_CHECKING:
     import pluggy
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from ltbench.protocols.schema import Protocol
     from ltbench.results.records import Origin
 
+T = TypeVar("T")
 
 HOOKS = (
     "register_tracks",
@@ -67,7 +72,9 @@ class Registry:
         data: Mapping[str, str | Path] | None = None,
     ) -> None:
         self.strict = strict
-        self.data = dict(data or {})
+        self.data: dict[str, str | Path] = {
+            composed(name): os.path.expanduser(path) for name, path in dict(data or {}).items()
+        }
         self.left_out: list[LeftOut] = []
         self.stamps = stamps()
         self.plugins = in_precedence([from_file(Path(file)) for file in files], self.stamps)
@@ -78,24 +85,30 @@ class Registry:
         self._datasets: dict[str, tuple[Plugin, Loader]] = {}
         self._observers: dict[str, tuple[Plugin, Maker]] = {}
         self._tracks: dict[str, tuple[Plugin, Track[Any]]] = {}
+        self.put_back: dict[Plugin, list[str]] = {}  # what their imports changed, and no longer do
         self._waiting: list[tuple[Plugin, Any]] = []  # whose tracks nobody has asked for yet
         for plugin in self.plugins:
             if plugin.package == "file":
                 self._load_file(plugin)
 
     def outlines(self) -> Iterator[tuple[Outline, Plugin]]:
-        """Every method as its source tells, in order of name, without importing anything."""
-        every = [(one, plugin) for plugin in self.plugins for one in self._outlines[plugin]]
+        """Every method, in order of name; those that plain reading tells are not imported."""
         first: dict[str, tuple[Outline, Plugin]] = {}
-        for outline, plugin in every:
-            first.setdefault(outline.name, (outline, plugin))
+        for plugin in self.plugins:
+            read = self._read_plainly[plugin]
+            if read is None or (plugin in self._loaded and not plugin.built_in):
+                self._load(plugin)
+                owned = [self._methods[n] for n, owner in self._owners.items() if owner == plugin]
+                read = [Outline(m.name, m.reference, summary_of(m)) for m in owned]
+            for outline in read:
+                first.setdefault(outline.name, (outline, plugin))
         yield from (first[name] for name in sorted(first))
 
     @cached_property
-    def _outlines(self) -> dict[Plugin, list[Outline]]:
+    def _read_plainly(self) -> dict[Plugin, list[Outline] | None]:
         sources = [plugin.source for plugin in self.plugins]
         read = remembered(
-            "outlines", sources, lambda: list(map(outlines, sources)), list[list[Outline]]
+            "outlines", sources, lambda: list(map(outlines, sources)), list[list[Outline] | None]
         )
         return dict(zip(self.plugins, read, strict=True))
 
@@ -106,7 +119,8 @@ class Registry:
             LTBenchError: no plugin registers that name; tells if one was left out.
         """
         for plugin in self.plugins:
-            if name not in self._methods and any(o.name == name for o in self._outlines[plugin]):
+            read = self._read_plainly[plugin] or ()
+            if name not in self._methods and any(outline.name == name for outline in read):
                 self._load(plugin)
         if name not in self._methods:
             self._load_every()
@@ -224,7 +238,7 @@ class Registry:
         """The loader of a data set."""
         from ltbench.datasets import data_folder
 
-        found = self.datasets()
+        found, name = self.datasets(), composed(name)
         if name not in found:
             where = f"nor is it in {data_folder()}; set LTBENCH_DATA to a folder that holds it"
             raise UnknownName("data set", name, found, where)
@@ -238,7 +252,7 @@ class Registry:
         known = {name: load for name, (_, load) in self._datasets.items()} | built_in()
         for name in self.data.keys() & known.keys():
             raise LTBenchError(f"data {name}={self.data[name]} takes the name of a known data set")
-        found = {path.name: path for path in folders_with_data()}
+        found = {composed(path.name): path for path in folders_with_data()}
         given = {name: Path(path) for name, path in self.data.items()}
         return {name: of_files(path) for name, path in (found | given).items()} | known
 
@@ -278,13 +292,42 @@ class Registry:
                 self._load(plugin)
 
     def those_with(self, hook: str) -> list[Plugin]:
-        return [plugin for plugin in self.plugins if hook in plugin.source or plugin.file is None]
+        """The plugins that may have a hook: their source names it, or does not tell."""
+        return [
+            plugin
+            for plugin in self.plugins
+            if plugin.file is None or hook in plugin.source or "import *" in plugin.source
+        ]
 
     def _load(self, plugin: Plugin) -> None:
         if plugin in self._loaded:
             return
         self._loaded.add(plugin)
-        self._guarded(plugin, lambda: self._register(plugin, plugin.load()))
+        self._guarded(plugin, lambda: self._register(plugin, self._apart(plugin, plugin.load)))
+
+    def _apart(self, plugin: Plugin, do: Callable[[], T]) -> T:
+        """Has a plugin do something; what a stranger's changes around it is put back.
+
+        Raises:
+            LTBenchError: something cannot be put back, and `strict` asks for that.
+        """
+        if plugin.built_in:
+            return do()
+        from ltbench.registry.surroundings import load_ahead, put_back
+
+        load_ahead([plugin.source, *plugin.imported_sources])
+        try:
+            with put_back() as changes:
+                done = do()
+        finally:
+            self.put_back.setdefault(plugin, []).extend(changes.undone)
+            lasting = f"it changed {', '.join(changes.lasting)}, which cannot be put back"
+            if changes.lasting and not self.strict:
+                told = f"plugin {plugin.name!r} of {plugin.package}: {lasting}"
+                print(f"{told}; it may falsify other rows", file=sys.stderr)
+        if changes.lasting and self.strict:
+            raise LTBenchError(lasting)
+        return done
 
     def _load_file(self, plugin: Plugin) -> None:
         """Loads a single file, which is all or nothing.
@@ -297,15 +340,17 @@ class Registry:
             self.tracks()
         for one in self.left_out:
             if (one.plugin, one.package) == (plugin.name, plugin.package):
-                raise LTBenchError(f"plugin file {plugin.file}: {one.reason}")
+                raise LTBenchError(f"plugin file {readable(str(plugin.file))}: {one.reason}")
 
     def _guarded(self, plugin: Plugin, registers: Callable[[], None]) -> None:
         """Has a plugin register what it brings; what it raises leaves it out."""
         before = len(self.left_out)
         try:
             registers()
+        except KeyboardInterrupt:
+            raise
         # A stranger's module may raise anything at all; that must cost its own rows only.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self._leave_out(plugin, _told(error, plugin))
         if self.strict and len(self.left_out) > before:
             raise LTBenchError(str(self.left_out[before]))
@@ -335,7 +380,8 @@ class Registry:
             "register_observers": self._take_observer,
         }
         for name in sorted((caller.name for caller in callers), key=HOOKS.index):
-            register = partial(self._call, module, name, partial(take[name], plugin))
+            call = partial(self._call, module, name, partial(take[name], plugin))
+            register = partial(self._apart, plugin, call)
             if name == "register_tracks":
                 self._waiting.append((plugin, register))
             else:
@@ -357,9 +403,15 @@ class Registry:
         return manager
 
     def _take_method(self, plugin: Plugin, method: "type[Method]") -> None:
-        reason = _refusal(method)
+        from ltbench.contract.method import refusal
+
+        try:
+            reason = refusal(method)
+        # What a stranger's class does when it is asked may be anything.
+        except Exception as error:
+            reason = _told(error, plugin)
         if reason is not None:
-            self._leave_out(plugin, reason)
+            self._leave_out(plugin, reason, str(getattr(method, "name", "")))
         elif self._is_free(plugin, method.name, self._methods, self._built_in_methods):
             self._methods[method.name] = method
             self._owners[method.name] = plugin
@@ -390,18 +442,46 @@ class Registry:
     def _take_dataset(self, plugin: Plugin, name: str, load: "Loader") -> None:
         from ltbench.datasets import built_in
 
-        if self._is_free(plugin, name, self._datasets, built_in()):
-            self._datasets[name] = (plugin, load)
+        if self._is_pair(plugin, name, load) and self._is_free(
+            plugin, composed(name), self._datasets, built_in()
+        ):
+            reads = load if plugin.built_in else partial(self._load_data, plugin, name, load)
+            self._datasets[composed(name)] = (plugin, reads)
+
+    def _load_data(self, plugin: Plugin, name: str, load: "Loader", *given: Any) -> Any:
+        """What a stranger's data set reads.
+
+        Raises:
+            LTBenchError: it cannot be read, or is none.
+        """
+        called = f"data set {name} of {plugin.package}"
+        try:
+            found = self._apart(plugin, lambda: load(*given))
+        except (KeyboardInterrupt, LTBenchError):
+            raise
+        except BaseException as error:
+            raise LTBenchError(f"{called} cannot be read: {_told(error, plugin)}") from error
+        if not all(hasattr(found, name) for name in ("described", "fingerprint")):
+            raise LTBenchError(f"{called} is {line(found, repr)}, not a ltbench.Dataset")
+        return found
 
     def _take_observer(self, plugin: Plugin, name: str, make: "Maker") -> None:
-        if self._is_free(plugin, name, self._observers, self._shipped(self._observers)):
+        if self._is_pair(plugin, name, make) and self._is_free(
+            plugin, name, self._observers, self._shipped(self._observers)
+        ):
             self._observers[name] = (plugin, make)
+
+    def _is_pair(self, plugin: Plugin, name: Any, makes: Any) -> bool:
+        if isinstance(name, str) and name and readable(name) == name and callable(makes):
+            return True
+        given = f"{line(name, repr)} and {line(makes, repr)}"
+        self._leave_out(plugin, f"it registers {given}, where a name and a function are expected")
+        return False
 
     @cached_property
     def _built_in_methods(self) -> set[str]:
-        return {
-            o.name for plugin in self.plugins if plugin.built_in for o in self._outlines[plugin]
-        }
+        own = [self._read_plainly[plugin] or () for plugin in self.plugins if plugin.built_in]
+        return {outline.name for read in own for outline in read}
 
     def _is_free(
         self,
@@ -440,37 +520,11 @@ def registry_of(
 def _told(error: BaseException, plugin: Plugin) -> str:
     """An error of a plugin in one line, with the line of its source where it came from."""
     if isinstance(error, LTBenchError):
-        return str(error)
+        return line(error)
     import traceback
 
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(plugin.file)
     ]
     where = f" (line {frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text}{where}"
-
-
-def _refusal(method: Any) -> str | None:
-    """Why a registered object cannot serve as a method, or None."""
-    from ltbench import validation
-    from ltbench.contract.method import HOOKS, Method, hooks
-    from ltbench.contract.recipes import NAME
-
-    if not (isinstance(method, type) and issubclass(method, Method)):
-        return f"{method!r} is not a subclass of ltbench.Method"
-    if not isinstance(method.name, str) or not NAME.fullmatch(method.name):
-        return f"{method.__name__}.name is {method.name!r}; a name looks like 'logit-adjustment'"
-    try:
-        instance = method()
-    except TypeError as error:
-        return f"{method.__name__}() cannot be made without arguments: {error}"
-    for name in validation.types(method):
-        if not hasattr(instance, name):
-            return f"{method.__name__} does not store its parameter as self.{name}"
-    own = [name for name, value in vars(method).items() if callable(value) and name[0] != "_"]
-    if own and not hooks(method):
-        near = nearest(own[0], HOOKS)
-        offer = f"; did you mean {near} by {own[0]!r}?" if near else ""
-        return f"{method.__name__} overrides no hook{offer}"
-    return None
+    return f"{type(error).__name__}: {line(error) or 'no message'}{where}"

@@ -34,7 +34,9 @@ class Head(Struct, frozen=True):
     kinds: list[Kind]
 
 
-def read(results: Path, protocol: str, names: tuple[str, ...]) -> tuple[Columns, list[Rejected]]:
+def read(
+    results: Path, protocol: str, names: tuple[str, ...], track: str = ""
+) -> tuple[Columns, list[Rejected]]:
     """The records of a protocol as columns, and the files beside them that do not count.
 
     The columns hold the measures of some names.
@@ -45,14 +47,14 @@ def read(results: Path, protocol: str, names: tuple[str, ...]) -> tuple[Columns,
     parts, rejected = [columns([], names)], []
     for folder in sorted((results / protocol / "records").glob("*/")):
         index = results / protocol / "index" / folder.name
-        part, bad = _of_folder(folder, index, protocol, names)
+        part, bad = _of_folder(folder, index, protocol, names, track)
         parts.append(part)
         rejected += bad
     return joined(parts), rejected
 
 
 def _of_folder(
-    folder: Path, index: Path, protocol: str, names: tuple[str, ...]
+    folder: Path, index: Path, protocol: str, names: tuple[str, ...], track: str
 ) -> tuple[Columns, list[Rejected]]:
     now, kept, before = folder.stat().st_mtime_ns, _load(index, names), Files()
     if kept is not None and kept.head.time == now:
@@ -62,7 +64,8 @@ def _of_folder(
         before = kept.files()
     there = [n for n, (name, told) in enumerate(before.items()) if files.get(name) == told]
     known = {name: told for name, told in before.items() if files.get(name) == told}
-    read = {n: records.read_of(folder / n, protocol) for n in sorted(files.keys() - known.keys())}
+    new = sorted(files.keys() - known.keys())
+    read = {name: records.read_of(folder / name, protocol, track) for name in new}
     found = {name: one for name, one in read.items() if isinstance(one, Record)}
     rejected = [one for one in read.values() if isinstance(one, Rejected)]
     part = columns(list(found.values()), names)

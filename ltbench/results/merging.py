@@ -1,7 +1,7 @@
 """Records of several results folders brought together; what disagrees stays where it is."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,11 @@ from ltbench.errors import LTBenchError
 from ltbench.results import records
 from ltbench.results.records import Record, Rejected, place_of, same_code
 
-SAME = ("version", "hash", "fingerprint", "parameters", "measures", "recall")
+SAME = ("version", "hash", "fingerprint", "parameters", "recall")
 FINISHED = ("ok", "skipped")
+
+Timed = Callable[[str], Set[str]]
+"""The measures of a track, by its name, in which two runs of one cell differ."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,12 @@ class Merged:
     known: int
 
 
-def merge(folders: Sequence[Path], into: Path) -> Merged:
+def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set()) -> Merged:
     """Copies the records of `folders`, with their arrays, to `into`.
 
-    A cell that several folders hold must have one outcome, time and machine aside; then the first
-    counts. A cell that was not finished gives way to one that was. Nothing is copied unless all
-    can be.
+    A cell that several folders hold must have one outcome, machine, time and `timed` measures
+    aside; then the first counts. A cell that was not finished gives way to one that was. Nothing is
+    copied unless all can be.
 
     Raises:
         LTBenchError: a folder holds no records, a file there is none, or two disagree.
@@ -40,7 +43,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
             if isinstance(record, Rejected):
                 raise LTBenchError(str(record))
             place = place_of(into, record)
-            if place not in chosen or _gives_way(chosen[place], (folder, record)):
+            if place not in chosen or _gives_way(chosen[place], (folder, record), timed):
                 chosen[place] = (folder, record)
     taken = [pair for pair in chosen.values() if pair[0] != into]
     for folder, record in taken:
@@ -58,22 +61,32 @@ def _records(folder: Path) -> Iterable[Record | Rejected]:
         yield from records.read_all(folder, protocol)
 
 
-def _gives_way(first: tuple[Path, Record], second: tuple[Path, Record]) -> bool:
+def _gives_way(first: tuple[Path, Record], second: tuple[Path, Record], timed: Timed) -> bool:
     """Whether the first of two outcomes of a cell gives way to the second."""
     finished = [record.status in FINISHED for _, record in (first, second)]
     if finished != [True, True]:
         return finished == [False, True]
-    earlier, record = first[1], second[1]
-    differing = [name for name in SAME if getattr(earlier, name) != getattr(record, name)]
-    codes = earlier.plugins, record.plugins
-    if not (same_code(*codes) or same_code(*codes[::-1])):
-        differing.append("plugins")
-    if differing:
+    record = second[1]
+    differing = next(_differing(first[1], record, timed), None)
+    if differing is not None:
         raise LTBenchError(
-            f"{first[0]} and {second[0]} disagree on {record.protocol}, {record.recipe} seed "
-            f"{record.seed}: its {differing[0]} differs; nothing was merged"
+            f"{first[0]} and {second[0]} disagree on {record.protocol}, {record}: "
+            f"its {differing} differs; nothing was merged"
         )
     return False
+
+
+def _differing(first: Record, second: Record, timed: Timed) -> Iterator[str]:
+    """What differs in two outcomes of a cell, and must not."""
+    yield from (name for name in SAME if getattr(first, name) != getattr(second, name))
+    if first.measures != second.measures:
+        held = first.measures | second.measures
+        for name in sorted(held.keys() - timed(second.track)):
+            if first.measures.get(name) != second.measures.get(name):
+                yield f"measure {name}"
+    codes = first.plugins, second.plugins
+    if not (same_code(*codes) or same_code(*codes[::-1])):
+        yield "code"
 
 
 def _copy(folder: Path, record: Record, into: Path) -> None:

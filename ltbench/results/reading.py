@@ -26,6 +26,8 @@ class Problem(Protocol):
     def version(self) -> int: ...
     @property
     def hash(self) -> str: ...
+    @property
+    def track(self) -> str: ...
 
 
 def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Rejected]]:
@@ -34,7 +36,7 @@ def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Reje
     Raises:
         LTBenchError: some were made under another version, or from other data.
     """
-    every = list(records.read_all(results, problem.name))
+    every = list(records.read_all(results, problem.name, problem.track))
     found = [record for record in every if isinstance(record, Record)]
     refuse_mixture(problem, results, columns(found))
     return found, [record for record in every if isinstance(record, Rejected)]

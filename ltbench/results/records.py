@@ -264,7 +264,7 @@ def read(path: Path) -> Record | Rejected:
             mend = f"ltbench migrate {path.parent.parent.parent.parent} carries it over"
             return Rejected(path, f"it is of an earlier form; {mend}", earlier=True)
         return Rejected(path, f"it is no record ({str(error).replace('`', '')})")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return Rejected(path, "it is truncated or not JSON")
     if record.digest != record.computed_digest():
         return Rejected(path, "its digest does not fit; it was changed by hand")
@@ -279,6 +279,7 @@ class _Earlier(Struct):
     digest: str
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODER, _EARLIER = msgspec.json.Decoder(Record), msgspec.json.Decoder(_Earlier)
 
 
@@ -286,22 +287,24 @@ def is_earlier(content: bytes) -> bool:
     """Whether this is a record of an earlier form."""
     try:
         return bool(_EARLIER.decode(content).digest)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
 
 
-def read_all(results: Path, protocol: str) -> Iterator[Record | Rejected]:
-    """Every record of a protocol, in order of recipe and file name."""
+def read_all(results: Path, protocol: str, track: str = "") -> Iterator[Record | Rejected]:
+    """Every record of a protocol, and of its track, in order of recipe and file name."""
     folder = results / protocol / "records"
     for path in sorted(folder.glob("*/*.json")):
-        yield read_of(path, protocol)
+        yield read_of(path, protocol, track)
 
 
-def read_of(path: Path, protocol: str) -> Record | Rejected:
-    """The record in a file, if it is one of the protocol."""
+def read_of(path: Path, protocol: str, track: str = "") -> Record | Rejected:
+    """The record in a file, if it is one of the protocol, and of its track where that is told."""
     record = read(path)
     if isinstance(record, Record) and record.protocol != protocol:
         return Rejected(path, f"it is a record of protocol {record.protocol}")
+    if isinstance(record, Record) and track not in ("", record.track):
+        return Rejected(path, f"it is a record of track {record.track}, not of {track}")
     return record
 
 

@@ -1,18 +1,26 @@
 """One protocol x recipe x seed: run it and tell what it yielded."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import torch
 from msgspec import structs
 
-from ltbench.contract.recipes import Recipe, values
+from ltbench.contract.method import values
+from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Arrays, Outcome, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
-from ltbench.results.records import Origin, Record, Scores, Status, cell_name
+from ltbench.results.records import (
+    Origin,
+    Record,
+    Scores,
+    Status,
+    cell_name,
+)
+from ltbench.texts import line, readable
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
@@ -47,15 +55,18 @@ def run_cell(
     is kept there while it runs, and continued if it was.
     """
     checkpoint = checkpoint or Checkpoint()
-    protocol, recipe = cell.protocol, copy.deepcopy(cell.recipe)
+    protocol = cell.protocol
     try:
         if isinstance(source, LTBenchError):
             raise source
+        recipe = copy.deepcopy(cell.recipe)
         threads = protocol.compute.threads
         with environment.own(threads, cell.seed), checkpoints.used(checkpoint):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
-        record = yielded(blank(cell, device, outcome.status, outcome.reason), outcome)
+        notes = [*getattr(source, "notes", ()), *outcome.notes]
+        record = blank(cell, device, outcome.status, outcome.reason)
+        record = yielded(record, replace(outcome, notes=notes))
         refusal = cell.track.refused(record)
         if refusal is not None:
             raise LTBenchError(refusal)
@@ -63,8 +74,10 @@ def run_cell(
         checkpoint.drop()
         events.say(f"begins anew, not from its checkpoint: {error}")
         return run_cell(cell, source, device, checkpoint)
+    except KeyboardInterrupt:
+        raise
     # A stranger's method may raise anything at all; that must cost its own cells only.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return blank(cell, device, *failure(error, cell.recipe)), None
     return record, outcome.arrays
 
@@ -83,14 +96,19 @@ def yielded(record: Record, outcome: Outcome) -> Record:
             recall=outcome.recall,
             class_counts=outcome.class_counts,
             transductive=outcome.transductive and _numbers(outcome.transductive),
-            notes=[*record.notes, *outcome.notes],
+            notes=list(dict.fromkeys([*record.notes, *map(_text, outcome.notes)])),
             details={} if outcome.details is None else msgspec.to_builtins(outcome.details),
             control=outcome.control,
             continued=outcome.continued,
         ).sealed()
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
-        told = str(error).replace("`", "")
+        told = line(error).replace("`", "")
         raise LTBenchError(f"track {record.track} gave what no record holds: {told}") from None
+
+
+def _text(note: Any) -> Any:
+    """A note without letters that no file holds."""
+    return readable(note) if isinstance(note, str) else note
 
 
 def _numbers(scores: Scores) -> Scores:
@@ -117,7 +135,7 @@ def blank(
         plugins=cell.origins,
         seed=cell.seed,
         status=status,
-        reason=reason,
+        reason=readable(reason),
         notes=cell.recipe.warnings,
         environment=environment.described(device, protocol.compute.threads),
         table=cell.table,

@@ -1,5 +1,6 @@
 """A log of a run for machines: a JSON object a line."""
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from ltbench.contract.hookspecs import hookimpl
 from ltbench.contract.observer import Maker
 from ltbench.errors import LTBenchError
 from ltbench.running.observers import Observer, numbers
+from ltbench.texts import readable
 
 if TYPE_CHECKING:
     from ltbench.results.records import Record
@@ -38,10 +40,12 @@ class JsonLog(Observer):
         super().__init__(argument)
         if not argument:
             raise LTBenchError("a JSON log needs a file, as in --log-json run.jsonl, or - ")
+        argument = os.path.expanduser(argument)
         try:
             self.file = sys.stderr if argument == "-" else open(argument, "a", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
-            raise LTBenchError(f"{argument} cannot be written: {error.strerror}") from None
+            told = f"{readable(argument)} cannot be written: {error.strerror}"
+            raise LTBenchError(told) from None
 
     def _line(self, event: str, **fields: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -57,7 +61,7 @@ class JsonLog(Observer):
             **self.protocol,
             version=protocol.version,
             hash=protocol.hash,
-            results=str(plan.results),
+            results=readable(str(plan.results)),
             cells=len(plan.cells),
             todo=len(plan.todo),
         )

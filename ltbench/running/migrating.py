@@ -80,7 +80,7 @@ def carried(registry: Registry, carrier: Carrier, path: Path) -> tuple[Record, d
         **{key: old[key] for key in earlier.SAME if key in old},
         "arrays": old.get("predictions", ""),
         "plugins": {name: msgspec.to_builtins(origin) for name, (origin, _) in told.items()},
-        **msgspec.to_builtins(_fields(registry, old, protocol)),
+        **_fields(registry, old, protocol, path),
     }
     try:
         record = msgspec.convert(content, Record)
@@ -89,20 +89,53 @@ def carried(registry: Registry, carrier: Carrier, path: Path) -> tuple[Record, d
     return record, {name: reason for name, (_, reason) in told.items() if reason}
 
 
-def _fields(registry: Registry, old: dict[str, Any], protocol: Protocol | None) -> dict[str, Any]:
+def _fields(
+    registry: Registry, old: dict[str, Any], protocol: Protocol | None, path: Path
+) -> dict[str, Any]:
     """The fields that the record's track makes of what it held.
 
     Raises:
         LTBenchError: no track that is here can make anything of it.
     """
+    fields = _told(registry, old, protocol)
+    if fields is not None:
+        return fields
+    if protocol is not None:
+        raise LTBenchError(f"it is no record of the track {protocol.track}")
+    if not (old["metrics"] or old.get("table")):  # it failed, as cells of any track may
+        for other in sorted(path.parents[1].glob("*/*.json")):
+            track = _track(registry, other)
+            if track is not None:
+                return {"track": track, "measures": {}}
+    raise LTBenchError(
+        f"its protocol {old['protocol']} is not here, and its records tell of no track that is"
+    )
+
+
+def _told(
+    registry: Registry, old: dict[str, Any], protocol: Protocol | None
+) -> dict[str, Any] | None:
+    """The track of a record of the earlier form, with the fields that this makes of it, if any."""
     tracks = registry.tracks()
     for name in tracks if protocol is None else [protocol.track]:
         try:
-            fields = tracks[name].carried(old, protocol)
+            fields = msgspec.to_builtins(tracks[name].carried(old, protocol))
         # What somebody made up may raise anything at all; that must not cost the other records.
         except Exception as error:
             told = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise LTBenchError(f"track {name} cannot carry it over ({told})") from error
         if fields is not None:
             return {"track": name, **fields}
-    raise LTBenchError(f"its protocol {old['protocol']} is of no track that is here")
+    return None
+
+
+def _track(registry: Registry, path: Path) -> str | None:
+    """The track of a record of either form, as far as it tells."""
+    found = records.read(path)
+    if isinstance(found, Record):
+        return found.track
+    try:
+        told = _told(registry, earlier.read(path), None)
+    except LTBenchError:
+        return None
+    return None if told is None else str(told["track"])

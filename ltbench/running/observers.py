@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ltbench.errors import LTBenchError
+from ltbench.texts import line
 
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
@@ -90,9 +91,11 @@ class Watch:
                 try:
                     getattr(self.observers[name], hook)(*given)
                 # A stranger's observer may raise anything at all; that must not cost a cell.
-                except (Exception, SystemExit) as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
                     del self.observers[name]
-                    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    told = f"{type(error).__name__}: {line(error)}"
                     print(f"observer {name} is left out from here on: {told}", file=sys.stderr)
 
 
@@ -118,12 +121,13 @@ def chosen(registry: "Registry", words: Iterable[str]) -> dict[str, Observer]:
         make = registry.observer(name)
         try:
             observers[text] = make(argument)
-        except LTBenchError:
+        except (KeyboardInterrupt, LTBenchError):
             raise
         # A stranger's observer may raise anything at all; nothing has been run yet.
-        except (Exception, SystemExit) as error:
-            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        except BaseException as error:
+            told = f"{type(error).__name__}: {line(error)}"
             raise LTBenchError(f"observer {text} cannot begin: {told}") from error
         if not isinstance(observers[text], Observer):
-            raise LTBenchError(f"observer {text} is no ltbench.Observer, but {observers[text]!r}")
+            told = line(observers[text], repr)
+            raise LTBenchError(f"observer {text} is no ltbench.Observer, but {told}")
     return observers

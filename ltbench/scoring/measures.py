@@ -27,7 +27,8 @@ class Measure(Struct, frozen=True):
     measure is shown where the protocol's scoring asks for it, any other wherever there is a value.
     A row shows the `typical` value over seeds, a mean with its interval or a median. `limits` are
     what a value can be at least and at most, if there are such; intervals end there. `stored` says
-    that records hold it.
+    that records hold it, `timed` that two runs of one cell differ in it, as in all that a clock
+    tells.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Measure(Struct, frozen=True):
     chosen: bool = False
     typical: Literal["mean", "median"] = "mean"
     stored: bool = True
+    timed: bool = False
     limits: Limits | None = None
     empty: str = ""
 

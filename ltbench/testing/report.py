@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ltbench.contract.recipes import Recipe
+from ltbench.texts import line
 from ltbench.training import environment
 
 Status = Literal["passed", "failed", "expected", "not applicable"]
@@ -80,9 +81,11 @@ def _finding(name: str, check: Callable[[Recipe], None], method: Recipe) -> Find
         return Finding(name, "not applicable", str(reason))
     except Failure as failure:
         return Finding(name, "failed", str(failure))
+    except KeyboardInterrupt:
+        raise
     # A method under check may raise anything at all, and that is a finding.
-    except (Exception, SystemExit) as error:
-        return Finding(name, "failed", f"it raised {type(error).__name__}: {error}")
+    except BaseException as error:
+        return Finding(name, "failed", f"it raised {type(error).__name__}: {line(error)}")
     return Finding(name, "passed")
 
 

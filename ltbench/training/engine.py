@@ -422,10 +422,10 @@ def shares(labels: Tensor, weights: Tensor | None, counts: Tensor) -> Tensor:
 def in_classes(labels: Tensor, weights: Tensor | None, classes: int) -> Tensor:
     """How many rows [C], or what weight of rows, each class has; labels may be [N, C] as well.
 
-    Numbers [N] tell no classes apart, so each has all rows.
+    Numbers [N] tell no classes apart, so each has one.
     """
     if labels.dim() == 1 and labels.is_floating_point():
-        return labels.new_full((classes,), len(labels))
+        return labels.new_ones(classes)
     if labels.dim() == 1:
         return torch.bincount(labels, weights, minlength=classes)
     return labels.sum(0) if weights is None else weights @ labels.to(weights.dtype)
@@ -479,12 +479,12 @@ def checked(rows: Rows, before: Rows, run: Run) -> Rows:
                 f"the {what} of resampled rows are {now.dtype} {list(now.shape[1:])} each; "
                 f"they were {was.dtype} {list(was.shape[1:])}"
             )
-    _refuse_lacking("resampled rows", rows, before.beside().keys())
     had, has = (in_classes(part.labels, None, run.num_classes) > 0 for part in (before, rows))
     lost = had.to(has.device) & ~has
     if lost.any():
         none = "" if had.all() else f"; class {int((~had).nonzero()[0])} had none before"
         raise LTBenchError(f"resampling left class {int(lost.nonzero()[0])} without rows{none}")
+    _refuse_lacking("resampled rows", rows, before.beside().keys())
     return replace(rows, categorical=before.categorical).to(run.device)
 
 

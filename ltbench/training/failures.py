@@ -9,28 +9,37 @@ import torch
 from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.results.records import Status
+from ltbench.texts import line, readable
 
 
 def failure(error: BaseException, recipe: Recipe) -> tuple[Status, str]:
     """The status and the reason that an error gives to the cell of a recipe."""
     if isinstance(error, LTBenchError):
-        return "skipped" if isinstance(error, Unmet) else "failed", str(error)
+        return "skipped" if isinstance(error, Unmet) else "failed", line(error)
     return "out-of-memory" if _is_out_of_memory(error) else "failed", _told(error, recipe)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     told = ("can't allocate memory", "not enough memory", "failed to allocate")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in told)
+        isinstance(error, RuntimeError) and any(words in line(error) for words in told)
     )
 
 
 def _told(error: BaseException, recipe: Recipe) -> str:
     """An error in one line, with the line of a method's code that it came out of."""
-    methods = {inspect.getfile(type(method)) for method in recipe.methods}
+    methods = {_file_of(type(method)) for method in recipe.methods}
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((f for f in reversed(frames) if f.filename in methods), frames[-1])
-    text = " ".join(str(error).split())
     hint = "; these methods may fit in another order, or not at all" if len(methods) > 1 else ""
-    place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    return f"{type(error).__name__}: {text} ({place}){hint}"
+    place = f"{readable(Path(frame.filename).name)}, line {frame.lineno}"
+    return f"{type(error).__name__}: {line(error) or 'no message'} ({place}){hint}"
+
+
+def _file_of(method: type) -> str:
+    """The file of a class; where it has none, as in a notebook, that of its functions."""
+    try:
+        return inspect.getfile(method)
+    except (OSError, TypeError):
+        code = (getattr(value, "__code__", None) for value in vars(method).values())
+        return next((one.co_filename for one in code if one is not None), "")

@@ -46,9 +46,7 @@ class LMD(Method):
         presented = math.ceil(run.phase.epochs * int(run.counts.sum()) / run.num_classes)
         size = min(self.virtual, presented)
         classes = train.labels.unique()  # one without rows has no Gaussian
-        drawn = [
-            gaussian(features[train.labels == c], size, self.ridge, run.rng) for c in classes
-        ]
+        drawn = [gaussian(features[train.labels == c], size, self.ridge, run.rng) for c in classes]
         return Rows(torch.cat(drawn), classes.repeat_interleave(size))
 
 

@@ -98,7 +98,7 @@ def _ours(steps, begin):
     from ltbench import Rows, protocol
     from ltbench.api import recipe
     from ltbench.protocols.schema import Compute
-    from ltbench.tracks.recognition import track as recognition
+    from ltbench.tracks import classification
     from ltbench.training import engine
     from ltbench.training.environment import own
 
@@ -108,10 +108,10 @@ def _ours(steps, begin):
     images, labels = noise((WARM + steps) * BATCH)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     rows = Rows(pixels, torch.from_numpy(labels))
-    parts = recognition.Parts(rows, None, lambda: rows, [len(rows) // 10] * 10)
+    parts = classification.Parts(rows, None, lambda: rows, [len(rows) // 10] * 10)
     with own(compute.threads, 0):
         for part in (slice(WARM * BATCH), slice(WARM * BATCH, None)):
-            run = recognition.begin(cifar, parts, 0, torch.device("cpu"))
+            run = classification.begin(cifar, parts, 0, torch.device("cpu"))
             run.phase = replace(run.phase, epochs=1)
             if part.start:
                 begin()

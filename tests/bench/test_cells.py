@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ltbench import Rows, protocol, recipe
 from ltbench.datasets import built_in
 from ltbench.running.processes import Limits, Worker
-from ltbench.tracks.recognition import track as recognition
+from ltbench.tracks import classification
 from ltbench.training.engine import train
 from ltbench.training.environment import import_ahead, own
 from ltbench.training.timing import Clock
@@ -29,7 +29,7 @@ NOISE = structs.replace(  # ResNet-8 on noise in the shape of CIFAR-10
 
 
 def digits():
-    return DIGITS, recognition.split(DIGITS, built_in()["digits"](), 0)
+    return DIGITS, classification.split(DIGITS, built_in()["digits"](), 0)
 
 
 def noise(rows=1280):
@@ -37,20 +37,20 @@ def noise(rows=1280):
     pixels = torch.randint(256, (rows, 3, 32, 32), generator=chance, dtype=torch.uint8)
     given = Rows(pixels, torch.arange(rows) % 10)
     budget = structs.replace(NOISE.budget, epochs=1)
-    parts = recognition.Parts(given, None, lambda: given, [rows // 10] * 10)
+    parts = classification.Parts(given, None, lambda: given, [rows // 10] * 10)
     return structs.replace(NOISE, budget=budget), parts
 
 
 def cell(task, method):
     given, parts = task
-    run = recognition.begin(given, parts, 0, CPU)
+    run = classification.begin(given, parts, 0, CPU)
     return train(method, parts.train, run, given.budget.batch_size)
 
 
 def usual(task):
     """The loop of most research code on the same rows: a DataLoader, `.item()` at each step."""
     given, parts = task
-    run = recognition.begin(given, parts, 0, CPU)
+    run = classification.begin(given, parts, 0, CPU)
     model, phase = run.model.train(), run.phase
     rows = TensorDataset(run.plain(parts.train.inputs), parts.train.labels)
     loader = DataLoader(rows, batch_size=given.budget.batch_size, shuffle=True)

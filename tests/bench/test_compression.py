@@ -8,8 +8,9 @@ import torch
 
 from ltbench import protocol, recipe
 from ltbench.registry.registry import installed
+from ltbench.tracks import classification
 from ltbench.tracks.compression import track as compression
-from ltbench.tracks.recognition import track as recognition
+from ltbench.tracks.compression.contract import CompressionGrants, Recovering
 from ltbench.training.engine import train
 from ltbench.training.environment import own
 
@@ -20,8 +21,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def prepared():
     """The few rows of a cell, its teacher and its pool."""
-    source = compression.load(installed(), DIGITS)[""]
-    parts = recognition.split(DIGITS, source, 0)
+    source = installed().track("compression").load(installed(), DIGITS)[""]
+    parts = classification.split(DIGITS, source, 0)
     with own(threads=1, seed=0):
         teacher = compression.Teachers(DIGITS, parts, 0, CPU)()
     return compression.few(DIGITS, parts, 0)[0], teacher, source.pool
@@ -29,10 +30,13 @@ def prepared():
 
 def compress(text, prepared):
     rows, teacher, pool = prepared
-    run = recognition.begin(DIGITS, rows, 0, CPU)
-    run.model, run.teacher = copy.deepcopy(teacher).requires_grad_(True), teacher
-    run.compressing, run.ood = DIGITS.compressing, pool
-    return train(recipe(text), rows.train, run, DIGITS.budget.batch_size)
+    run = classification.begin(DIGITS, rows, 0, CPU)
+    run.model = copy.deepcopy(teacher).requires_grad_(True)
+    run.granted = CompressionGrants(
+        run=run, teacher=teacher, compressing=DIGITS.compressing, ood=pool
+    )
+    recovering = Recovering(*recipe(text).methods)
+    return train(recovering, rows.train, run, DIGITS.budget.batch_size)
 
 
 @pytest.mark.benchmark(group="one compression, compress-digits", timer=time.process_time)

@@ -5,7 +5,7 @@ import torch
 
 from ltbench import Batch, protocol, recipe
 from ltbench.datasets import built_in
-from ltbench.tracks.recognition import track as recognition
+from ltbench.tracks import classification
 from ltbench.training.engine import LossClosure, draw, shares
 from ltbench.training.environment import own
 
@@ -16,8 +16,8 @@ def a_step(text):
     """A function that makes one step of a recipe, and another, and another."""
     method = recipe(text)
     device = torch.device("cpu")
-    parts = recognition.split(DIGITS, built_in()["digits"](), 0)
-    run = recognition.begin(DIGITS, parts, 0, device)
+    parts = classification.split(DIGITS, built_in()["digits"](), 0)
+    run = classification.begin(DIGITS, parts, 0, device)
     rows = method.resample(parts.train, run)
     run.model = method.build(run.model, run).train()
     run.seen = shares(rows.labels, method.sampling_weights(rows.labels, run), run.counts)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from ltbench import CosineHead
 from ltbench.contract.optimizers import SGD
-from ltbench.tracks.recognition import track as recognition
+from ltbench.tracks import classification
 from ltbench.training.engine import draw, generator, portions, schedule, seeded
 
 METHODS = [
@@ -166,7 +166,7 @@ def climb(model, parameters, backward, rho=0.05):
 def trained(task, text):
     """The network that the training of a recipe ends with."""
     given, parts = task
-    run = recognition.begin(given, parts, 0, torch.device("cpu"))
+    run = classification.begin(given, parts, 0, torch.device("cpu"))
     model, rows, counts = run.model, parts.train, run.counts
     batch_size = given.budget.batch_size
     script = Script(model, rows, run, batch_size, generator(run, "order"), generator(run, "views"))

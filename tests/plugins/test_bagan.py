@@ -33,6 +33,14 @@ def test_every_class_grows_to_the_largest_and_the_rows_come_first():
     assert torch.equal(grown.labels[: len(train)], train.labels)
 
 
+def test_a_class_without_rows_gets_no_images():
+    train = stripes()
+    moved = Rows(train.inputs, torch.tensor([0, 2, 3])[train.labels])
+    grown, plain = resampled(moved), resampled(train)
+    assert grown.labels.bincount().tolist() == [40, 0, 40, 40]
+    assert torch.equal(grown.inputs, plain.inputs)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
 def test_new_images_keep_the_kind_and_the_range_of_the_stored_ones(dtype):
     train = stripes(dtype)

@@ -9,11 +9,11 @@ from ltbench.testing.task import COUNTS, trained
 class Bare:
     """Stands for a run whose network hands its inputs through as features."""
 
-    num_classes = 2
     phase = Phase("head", 1000, 0.1, 0.0)
 
     def __init__(self, rows):
-        self.counts = rows.labels.bincount()
+        self.counts = rows.labels.bincount().clamp(min=1)
+        self.num_classes = len(self.counts)
         self.rng = torch.Generator().manual_seed(0)
 
     def features(self, inputs):
@@ -49,6 +49,12 @@ def test_a_class_of_one_row_has_the_ridge_alone():
     drawn = after.inputs[after.labels == 1]
     torch.testing.assert_close(drawn.mean(0), torch.tensor([7.0, 5.0]).double(), rtol=0, atol=0.01)
     torch.testing.assert_close(drawn.T.cov(), 0.01 * torch.eye(2).double(), rtol=0, atol=0.001)
+
+
+def test_a_class_without_rows_gets_no_virtual_features():
+    after = virtual([*CROSS, [7.0, 5.0]], [0] * 4 + [2], "lmd(virtual=30)")
+    assert after.labels.bincount().tolist() == [30, 0, 30]
+    assert torch.isfinite(after.inputs).all()
 
 
 def test_classes_get_equally_many_and_no_more_than_asked_for_or_presented():

@@ -47,6 +47,12 @@ def test_classes_of_one_size_have_nothing_to_borrow():
     assert torch.equal(after.inputs, rows.inputs)
 
 
+def test_a_class_without_rows_borrows_nothing():
+    rows, after = grown(FEATURES, [0, 0, 0, 1, 1, 1, 3])
+    assert after.labels.tolist() == [0, 0, 0, 1, 1, 1, 3, 3, 3, 3]
+    assert torch.equal(after.inputs, grown(FEATURES, LABELS)[1].inputs)
+
+
 def test_the_second_stage_trains_a_new_head_on_features_with_classes_drawn_equally():
     method = recipe("pseudo-features")
     run = probe_run(method, COUNTS, torch.float32)

@@ -122,6 +122,16 @@ def test_a_mixed_row_is_pulled_to_the_same_mix_of_initial_features():
     torch.testing.assert_close(away - there, torch.tensor(6 / 10, dtype=torch.float64))
 
 
+def test_a_class_without_rows_has_no_drawn_features():
+    rcal, run = main_run("rcal(alpha=0.0, pull=0.0)")
+    run.exact_counts = torch.tensor([0.0, 3.0])
+    x = torch.randn(2, 2, dtype=torch.float64)
+    batch = rcal.batch(Batch(x, [(torch.tensor([1, 1]), 1.0)], torch.arange(2)), run)
+    loss = rcal.extra(Output((), x), batch, run)
+    scores = run.model.head(run.model.memory.means[1:])
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(scores, torch.tensor([1])))
+
+
 def test_labels_and_inputs_are_mixed_alike():
     rcal, run = main_run("rcal")
     x = torch.tensor([[1.0, 0], [0, 1], [5, 5]], dtype=torch.float64)

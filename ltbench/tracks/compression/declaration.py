@@ -70,6 +70,7 @@ class CompressionTrack(Track[Compression]):
             "of up to 64",
             better="lower",
             unit="x",
+            timed=True,
         ),
         shown(
             "agreement",
@@ -83,6 +84,7 @@ class CompressionTrack(Track[Compression]):
             "and recovery on the balanced rows",
             better="lower",
             unit="s",
+            timed=True,
         ),
     )
     tables = (

@@ -49,7 +49,7 @@ def read(pool: Pool, like: Rows, find: Find) -> Tensor:
 
 def _images(source: str, find: Find) -> Tensor:
     """The training images of a data set; of a parquet file in the data folder, them alone."""
-    from ltbench.datasets.files import images_of
+    from ltbench.datasets.parquet import images_of
 
     file = data_folder() / source / "train.parquet"
     return images_of(file) if file.exists() else find(source)().train.inputs

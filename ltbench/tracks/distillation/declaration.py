@@ -57,6 +57,7 @@ class DistillationTrack(Track[Distillation]):
             unit="s",
             table="stored",
             typical="median",
+            timed=True,
         ),
     )
     tables = (

@@ -83,4 +83,5 @@ class RecognitionTrack(Track[Recognition]):
         self, old: Mapping[str, Any], protocol: Recognition | None
     ) -> dict[str, Any] | None:
         special = old.get("parts") or old.get("distilled") or old.get("compressed")
-        return None if special or old.get("table") else {"measures": old["metrics"]}
+        untold = protocol is None and not old["metrics"]  # it failed, on whatever track
+        return None if special or old.get("table") or untold else {"measures": old["metrics"]}

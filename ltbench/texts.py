@@ -1,0 +1,38 @@
+"""Texts that others wrote, made fit to be stored, compared and shown."""
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+LONGEST = 2000  # letters of what an error says; more is not read
+
+
+def readable(text: str) -> str:
+    """A text as UTF-8 can hold it; bytes of a file's name that are none are taken for Latin-1."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(map(_readable_letter, text))
+    return text
+
+
+def _readable_letter(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # how Python writes a byte that it could not decode
+        return chr(ord(letter) - 0xDC00)
+    return "\ufffd" if "\ud800" <= letter <= "\udfff" else letter
+
+
+def composed(text: str) -> str:
+    """A text in the one form of all those that look alike (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", readable(text))
+
+
+def line(value: object, says: Callable[[Any], str] = str) -> str:
+    """What an object, such as an error, says of itself, in one line."""
+    try:
+        text = says(value)
+    # A stranger's class may raise anything at all where it should say something.
+    except Exception:
+        text = "it cannot say what it is"
+    text = " ".join(readable(text).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
