@@ -117,6 +117,8 @@ def check(owner: str, function: Callable[..., Any], given: Mapping[str, Any]) ->
 
 def _alike(value: Any, like: Any) -> Any:
     """A value with each number in the type of that beside it in `like`; whole ones are int else."""
+    if getattr(value, "shape", None) == ():  # a number of NumPy's or torch's
+        value = value.item()
     if isinstance(value, list | tuple):
         beside = [*like, *like[-1:] * len(value)] if isinstance(like, list | tuple) else []
         beside += [None] * len(value)

@@ -161,6 +161,10 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     compute: Compute
     contrasts: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        told = f"version {self.version}, track {self.track}, hash {self.hash}"
+        return f"<Protocol {self.name}: {told}>"
+
     @property
     def track(self) -> str:
         return str(self.__struct_config__.tag)
