@@ -238,12 +238,17 @@ class Registry:
             LTBenchError: it states none, or one of a track that is not there.
         """
         from ltbench.protocols.loader import content
+        from ltbench.protocols.schema import Protocol
+        from ltbench.validation import missing
 
-        stated, owner = content(file, self.protocols), f"protocol {file}"
+        stated, owner = content(file, self.protocols), f"protocol {readable(str(file))}"
         name = stated.get("track")
+        if name is None:
+            lacking = ["track", *missing(stated, Protocol)]
+            told = "key track is missing" if len(lacking) == 1 else "keys are missing: "
+            raise LTBenchError(f"{owner}: {told}{', '.join(lacking[len(lacking) == 1 :])}")
         if not isinstance(name, str):
-            told = "key track is missing" if name is None else f"track is {name!r}, not a text"
-            raise LTBenchError(f"{owner}: {told}")
+            raise LTBenchError(f"{owner}: track is {name!r}, not a text")
         try:
             track = self.track(name)
         except LTBenchError as error:
