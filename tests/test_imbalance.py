@@ -33,6 +33,13 @@ def test_the_published_counts_of_cifar10_lt_100_come_out():
     assert counts == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
 
 
+def test_the_profiles_of_multi_domain_imbalance_come_out():
+    """Its get_img_num_per_cls, run with 1,000 rows at most and a tenth of that at least."""
+    falling = [1000, 774, 599, 464, 359, 278, 215, 166, 129, 100]
+    assert class_counts("exponential", 1000, 10, 10) == falling
+    assert class_counts("step", 1000, 10, 10) == [1000] * 5 + [100] * 5
+
+
 def test_a_step_has_two_levels():
     assert class_counts("step", 5000, 100, 10) == [5000] * 5 + [50] * 5
     assert class_counts("step", 500, 10, 5) == [500] * 2 + [50] * 3

@@ -9,6 +9,8 @@ from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from ltbench.scoring import metrics
+from ltbench.scoring.measures import NAMES
+from ltbench.tracks.tabular.measures import NAMES as TABULAR
 
 
 @st.composite
@@ -90,7 +92,7 @@ def test_scored_gives_every_name_and_warns_of_nothing():
         labels = np.array([0, 0, 1])
         probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1]])
         scored = metrics.scored(labels, probabilities.argmax(1), probabilities, [9, 5, 1], (2, 6))
-    assert tuple(scored) == metrics.NAMES
+    assert tuple(scored) == NAMES
     assert scored["few"] is None  # the only few-shot class has no test rows
     assert scored["macro_auc"] is None
 
@@ -98,6 +100,12 @@ def test_scored_gives_every_name_and_warns_of_nothing():
 def test_the_geometric_mean_of_many_classes_does_not_vanish():
     assert metrics.g_mean(np.full(5000, 0.4)) == pytest.approx(0.4)
     assert metrics.g_mean(np.array([0.9, 0.0, np.nan])) == 0
+    labels = np.repeat(np.arange(800), 4)
+    predicted = np.where(np.arange(3200) % 4 == 0, labels, (labels + 1) % 800)
+    counts = metrics.counted(labels, predicted, 800)
+    assert metrics.OF_COUNTS["g_mean"](counts, None) == pytest.approx(0.25)
+    none = metrics.Counts(np.array([[0.0, 5], [4, 9]]), np.ones((2, 2)), np.array([[9.0, 9]] * 2))
+    assert metrics.OF_COUNTS["g_mean"](none, None) == pytest.approx([0, 2 / 3])
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -112,7 +120,7 @@ def test_the_metrics_of_tables_are_those_of_scikit_learn(classes):
     predicted = probabilities.argmax(axis=1)
     tuned = np.roll(predicted, 1)
     positive = 1 if classes == 2 else None
-    found = metrics.tabular_scored(labels, predicted, tuned, probabilities, positive)
+    found = metrics.scored_decisions(labels, predicted, tuned, probabilities, positive)
     of = {"average": "binary"} if positive else {"average": "macro"}
     hot = np.eye(classes)[labels]
     recalls = known.recall_score(labels, predicted, average=None)
@@ -133,7 +141,7 @@ def test_the_metrics_of_tables_are_those_of_scikit_learn(classes):
         "brier": ((probabilities - hot) ** 2).sum(axis=1).mean() / 2,
         "log_loss": known.log_loss(labels, probabilities),
     }
-    assert set(found) == set(metrics.TABULAR_NAMES)
+    assert set(found) == set(TABULAR)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value), name
     if positive:

@@ -55,7 +55,7 @@ def test_one_chance_does_to_all_what_it_does_to_each(name):
     torch.testing.assert_close(alike, alone)
 
 
-def test_an_image_moves_over_black():
+def test_an_image_moves_over_zeros():
     x = torch.arange(9.0).reshape(1, 1, 3, 3)
     # offsets of 0 out of 0..2, so one pixel down and to the right
     expected = torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, 3, 4]])

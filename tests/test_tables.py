@@ -1,12 +1,26 @@
+import os
+import subprocess
+import sys
+
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from ltbench import LTBenchError
-from ltbench.tracks.tabular import tables
+from ltbench.datasets.tables import whole
+from ltbench.tracks.tabular import reading
 from ltbench.tracks.tabular.problem import TableData
 from ltbench.tracks.tabular.sources import in_data_folder
 from ltbench.tracks.tabular.tables import load
+from ltbench.validation import convert
+
+
+class Tables(msgspec.Struct):
+    """What of a protocol is of tables."""
+
+    tables: dict[str, TableData]
+
 
 FRAME = pd.DataFrame(
     {
@@ -22,7 +36,6 @@ def read(tmp_path):
     """Reads a frame as a user's own table."""
 
     def call(frame, **keys):
-        tables._read_cached.cache_clear()
         path = tmp_path / "mine.csv"
         frame.to_csv(path, index=False)
         data = TableData(**{"source": "mine", "fingerprint": "any", **keys})
@@ -130,7 +143,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
 
 def test_two_columns_of_one_name_are_refused(tmp_path, monkeypatch):
     frame = pd.concat([FRAME, FRAME[["width"]]], axis=1)
-    monkeypatch.setattr(tables, "_read_cached", lambda path: (frame, "f"))
+    monkeypatch.setattr(reading, "read_file", lambda path, dialect: whole(frame))
     with pytest.raises(LTBenchError, match="two columns called 'width'"):
         load("mine", TableData(source="mine", fingerprint="any"), {"mine": tmp_path})
 
@@ -162,13 +175,13 @@ def test_a_missing_table_is_fetched_from_openml(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
     monkeypatch.setattr(datasets, "fetch_openml", fetch)
-    tables._fetched.cache_clear()
+    reading._fetched.cache_clear()
     data = TableData("openml/mine", "any", openml=1234)
     assert load("mine", data, {}).labels.tolist() == [1, 1, 1, 1, 0, 0]
     assert load("mine", data, {}).labels.tolist() == [1, 1, 1, 1, 0, 0]
     assert [given["data_id"] for given in asked] == [1234]
     assert asked[0]["data_home"] == tmp_path / "openml"
-    tables._fetched.cache_clear()
+    reading._fetched.cache_clear()
 
 
 def test_a_table_that_cannot_be_fetched_is_told(tmp_path, monkeypatch):
@@ -181,8 +194,189 @@ def test_a_table_that_cannot_be_fetched_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
     monkeypatch.setattr(datasets, "fetch_openml", fetch)
-    tables._fetched.cache_clear()
+    reading._fetched.cache_clear()
     with pytest.raises(LTBenchError, match="number 31 .*no network.*set LTBENCH_DATA"):
         load("mine", TableData("openml/mine", "any", openml=31), {})
     with pytest.raises(LTBenchError, match="unknown table 'mine'"):
         load("mine", TableData("mine", "any"), {})
+
+
+def classes(read, target, **keys):
+    rows = read(pd.DataFrame({"x": np.arange(len(target)) % 5 * 1.5, "target": target}), **keys)
+    return rows.classes, np.bincount(rows.labels).tolist(), list(rows.notes)
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A", "n/a", "<NA>", "NULL"])
+def test_a_class_may_be_called_what_others_take_for_missing(read, word):
+    target = [word, "mild", word, "mild", word]
+    told = f"classes that may stand for missing values, if missing says so: {word}"
+    names = tuple(sorted((word, "mild")))
+    assert classes(read, target) == (names, [3, 2] if names[0] == word else [2, 3], [told])
+    with pytest.raises(LTBenchError, match="row 0 has no class in column 'target'"):
+        classes(read, target, missing=word)
+
+
+def test_blanks_make_no_class_and_case_is_told(read):
+    found = classes(read, ["yes ", "yes", "no", "no"])
+    assert found[:2] == (("no", "yes"), [2, 2])
+    assert "differed in blanks" in found[2][0]
+    found = classes(read, ["Yes", "yes", "Yes", "yes"])
+    assert found == (("Yes", "yes"), [2, 2], ["classes that differ in case alone: Yes, yes"])
+
+
+def test_one_number_written_in_two_ways_is_two_classes_and_told(read):
+    found = classes(read, ["01", "1", "001", "other"] * 2)
+    told = ["classes that are one number: 001, 01, 1"]
+    assert found == (("001", "01", "1", "other"), [2] * 4, told)
+
+
+def test_classes_come_in_one_order_in_every_process(tmp_path):
+    """Their order hung on that of a set, and so on the hash seed of the process."""
+    path = tmp_path / "mine.parquet"
+    frame = pd.DataFrame({"x": range(40), "target": ["nan", "01", "1", "001", "other"] * 8})
+    frame.to_parquet(path)
+    ask = (
+        "import sys, pathlib\n"
+        "from ltbench.tracks.tabular.problem import TableData\n"
+        "from ltbench.tracks.tabular.tables import load\n"
+        "print(load('t', TableData('t', 'any'), {'t': pathlib.Path(sys.argv[1])}).classes)\n"
+    )
+    for seed in "012":
+        told = subprocess.run(
+            [sys.executable, "-c", ask, str(path)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert told.stdout == "('001', '01', '1', 'nan', 'other')\n"
+
+
+def test_a_number_may_stand_for_a_missing_one(read):
+    frame = FRAME.assign(width=[1, -999, 3, 4, 5, 6])
+    assert np.isnan(read(frame, missing="-999").numbers[1, 0])
+    words = read(FRAME.assign(width=["1", "?", "-", "4", "5", "6"]), missing=("?", "-"))
+    assert np.isnan(words.numbers[:, 0]).tolist() == [False, True, True, False, False, False]
+    assert "missing value '?' is nowhere in it" in read(FRAME, missing="?").notes
+
+
+def test_columns_are_dropped_before_they_are_read(read):
+    frame = FRAME.assign(when=["01/02/2020", "03/04/2020"] * 3)
+    with pytest.raises(LTBenchError, match="table mine: column 'when' holds dates"):
+        read(frame)
+    assert list(read(frame, drop=("when", "colour")).features) == ["width"]
+    assert list(read(frame, categories=("when",)).features) == ["width", "colour", "when"]
+    with pytest.raises(LTBenchError, match="no column 'Width' to drop; .*; did you mean 'width'"):
+        read(FRAME, drop=("Width",))
+    with pytest.raises(LTBenchError, match="it has no column 'x' of categories"):
+        read(FRAME, categories=("x",))
+
+
+def test_the_positive_class_is_the_rarer_and_of_equals_the_one_that_is_named(read):
+    tied = ["a", "a", "b", "b"]
+    frame = pd.DataFrame({"x": range(4), "target": tied})
+    assert read(frame).positive == 0
+    assert read(frame, positive=("a",)).positive == 1
+    assert read(frame, positive=("b",)).positive == 1
+    assert read(frame.assign(target=["a", "a", "b", "c"]).loc[[0, 1, 2, 2, 3, 3]]).positive is None
+    many = read(frame.assign(target=["a", "b", "b", "b"]).loc[[0, 0, 1, 2, 3]], positive=("b",))
+    assert many.positive == 0
+    assert "positive classes have more rows than the rest" in many.notes[0]
+
+
+def test_the_rare_class_is_that_of_all_rows_also_where_rows_are_dropped(read):
+    frame = pd.DataFrame({"x": np.arange(101) % 9, "target": ["a"] * 51 + ["b"] * 50})
+    assert np.bincount(read(frame, rows=50).labels).tolist() == [25, 25]
+    assert read(frame).positive == read(frame, rows=50).positive == 1
+
+
+def test_a_target_of_many_numbers_is_no_set_of_classes(read):
+    with pytest.raises(LTBenchError, match="'target' holds 30 different numbers, .* edges in the"):
+        classes(read, np.arange(30) + 0.5)
+    assert classes(read, ["0,5", "0,5", "3,5", "3,5"], edges=(1.0,))[1] == [2, 2]
+
+
+def test_a_class_that_is_a_date_is_called_as_it_is_written(tmp_path):
+    path = tmp_path / "mine.parquet"
+    days = pd.to_datetime(["2020-01-01", "2020-01-02"] * 4)
+    pd.DataFrame({"x": np.arange(8) % 3, "target": days}).to_parquet(path)
+    assert load("t", TableData("t", "any"), {"t": path}).classes == ("2020-01-01", "2020-01-02")
+
+
+def test_a_table_that_would_fill_the_memory_is_refused(read, monkeypatch):
+    from ltbench.tracks.tabular import tables
+
+    monkeypatch.setattr(tables, "MOST_BYTES", 10)
+    with pytest.raises(LTBenchError, match="6 rows would become 3 columns .* drop = ..colour.."):
+        read(FRAME)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": np.eye(6)}, "is sparse, which no column of a table is; save it as openml/t.csv"),
+        ({"target": FRAME[["target", "width"]]}, "has 2 targets: target, width"),
+        ({"data": FRAME}, 'has a column "target" that is not its target'),
+        ({"target": None}, "has no column 'target' of classes; it has width, colour"),
+    ],
+)
+def test_what_openml_has_beside_plain_tables_is_refused_in_a_line(monkeypatch, change, words):
+    from sklearn import datasets
+    from sklearn.utils import Bunch
+
+    held = {"data": FRAME.drop(columns="target"), "target": FRAME.target, **change}
+    monkeypatch.setattr(datasets, "fetch_openml", lambda **given: Bunch(**held))
+    reading._fetched.cache_clear()
+    with pytest.raises(LTBenchError) as refusal:
+        load("t", TableData("openml/t", "any", openml=1), {})
+    reading._fetched.cache_clear()
+    assert words in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_download_that_is_cut_off_is_refused_in_a_line(monkeypatch):
+    from sklearn import datasets
+
+    class Fault(Exception):
+        """Any at all, such as that of a parser."""
+
+    def fetch(**given):
+        raise Fault("cut off")
+
+    monkeypatch.setattr(datasets, "fetch_openml", fetch)
+    reading._fetched.cache_clear()
+    with pytest.raises(LTBenchError, match="could not be fetched from OpenML, number 1 .cut off"):
+        load("t", TableData("openml/t", "any", openml=1), {})
+
+
+def test_a_target_that_is_no_text_or_an_index_is_found(tmp_path):
+    path = tmp_path / "mine.parquet"
+    frame = pd.DataFrame(np.arange(24).reshape(8, 3) % 5).assign(t=list("abababab"))
+    frame.columns = [0, 1, 2, 3]
+    frame.to_parquet(path)
+    assert load("t", TableData("t", "any", target="3"), {"t": path}).classes == ("a", "b")
+    frame.set_axis(list("xyzt"), axis=1).set_index("t").to_parquet(path)
+    assert load("t", TableData("t", "any", target="t"), {"t": path}).classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"drop": ["target"]}, "drop leaves out the target 'target'"),
+        ({"separator": "::"}, "at tables"),
+        ({"separator": '"'}, "at tables"),
+        ({"decimal": ";"}, "at tables"),
+        ({"missing": 3}, "at tables"),
+    ],
+)
+def test_keys_that_no_table_can_have_are_refused(keys, words):
+    tables = {"mine": {"source": "mine", "fingerprint": "any", **keys}}
+    with pytest.raises(LTBenchError, match=words):
+        convert("it", {"tables": tables}, Tables)
+
+
+def test_keys_at_their_defaults_are_in_no_hash():
+    told = msgspec.to_builtins(TableData("mine", "any"))
+    assert told == {"source": "mine", "fingerprint": "any"}
+    assert msgspec.to_builtins(TableData("mine", "any", missing="?"))["missing"] == "?"
+    assert convert("it", {"tables": {"m": {**told, "separator": "\t"}}}, Tables)

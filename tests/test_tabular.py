@@ -1,6 +1,7 @@
 import copy
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -227,6 +228,87 @@ def test_sampling_weights_repeat_rows(small):
     assert fitted.run.passes == 30
 
 
+class Draws(Method):
+    """Draws rows by given weights of their classes, and the first row of all by one of its own."""
+
+    name = "draws"
+
+    def __init__(self, first=1.0, classes=(1.0, 2.0)):
+        self.first, self.classes = first, classes
+
+    def sampling_weights(self, labels, run):
+        weights = torch.tensor(self.classes)[labels]
+        weights[0] = self.first
+        return weights
+
+
+def test_rows_of_weight_zero_are_not_fitted(small):
+    fold = tabular.cut(table((30, 10), words=False), 0, 2)[0]
+    fitted = tabular.fit(protocol(small), Recipe(Draws(0.0)), "tree", fold.train, fold, 0)
+    assert fitted.run.train.labels.bincount().tolist() == [14, 10]
+    assert not (fitted.run.train.inputs == fold.train.inputs[0]).all(dim=1).any()
+
+
+@pytest.mark.parametrize(
+    ("first", "classes", "words"),
+    [
+        (1.0, (1.0, 0.0), "sampling weights leave class 1 without rows"),
+        (0.0, (0.0, 0.0), "sampling weights leave class 0 without rows"),
+        (-1.0, (1.0, 1.0), "sampling weights are negative or not finite"),
+        (float("nan"), (1.0, 1.0), "sampling weights are negative or not finite"),
+        (2.0**-20, (1.0, 1.0), "would have each row fitted 996,147 times"),
+    ],
+)
+def test_sampling_weights_that_no_estimator_can_take_are_refused(small, first, classes, words):
+    fold = tabular.cut(table((30, 10), words=False), 0, 2)[0]
+    with pytest.raises(LTBenchError, match=words):
+        tabular.fit(protocol(small), Recipe(Draws(first, classes)), "tree", fold.train, fold, 0)
+
+
+@pytest.mark.parametrize("counts", [(51, 50), (50, 51), (40, 40), (21, 20)])
+def test_one_class_is_the_rare_one_in_scores_and_in_thresholds(small, counts):
+    """Folds of nearly equal classes have another rarer class than the table, or none."""
+    rows = table(counts, words=False)
+    for seed in range(3):
+        plain, tuned = (
+            tabular.run(protocol(small), recipe(text), seed, rows, CPU).details.parts["logistic"]
+            for text in ("erm", "threshold")
+        )
+        assert plain.metrics["f1_tuned"] == tuned.metrics["f1"] == tuned.metrics["f1_tuned"]
+
+
+def test_a_method_is_told_the_rare_class_of_the_whole_table(small):
+    fold = tabular.cut(table((20, 21), words=False), 0, 2)[0]
+    few = fold.train[
+        torch.cat([(fold.train.labels == c).nonzero()[:n, 0] for c, n in ((0, 9), (1, 5))])
+    ]
+    run = tabular.fit(protocol(small), recipe("erm"), "tree", few, fold, 0).run
+    assert run.counts.tolist() == [9, 5]
+    assert run.positive == fold.positive == 0
+    run.granted = replace(run.granted, positive=None)
+    assert run.positive == 1
+
+
+def test_a_column_that_is_constant_where_it_is_fitted_stays_small_where_it_is_scored():
+    original = table((40, 20), words=False)
+    place = tabular.stratified(original.labels, 2, 0)
+    features = original.features.assign(b=0.1)
+    features.loc[np.flatnonzero(place == 0)[:2], "b"] = [5.0, 1e6]
+    fold = tabular.cut(TableRows(features, original.labels, original.classes, "f"), 0, 2)[0]
+    assert fold.train.inputs[:, 1].abs().max() < 1e-6
+    assert fold.test.inputs[:2, 1].tolist() == pytest.approx([4.9, tabular.APART])
+
+
+def test_numbers_far_from_all_that_were_fitted_stay_within_reach_of_learners():
+    original = table((40, 20), words=False)
+    place = tabular.stratified(original.labels, 2, 0)
+    rows = np.flatnonzero(place == 0)[:2]
+    marked = changed(original, rows, [1e99, -1e99])
+    fold = tabular.cut(marked, 0, 2)[0]
+    assert fold.test.inputs[:, 0].abs().max() == tabular.LARGEST
+    assert torch.isfinite(fold.test.inputs).all()
+
+
 def test_a_class_that_has_rows_to_score_alone_is_refused_or_trained_around(small):
     known = with_learners(small, tree="", mlp="steps = 4")
     fold = tabular.cut(table((30, 12, 8), words=False), 0, 2)[0]
@@ -423,3 +505,52 @@ def test_a_library_that_is_not_installed_is_told(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(LTBenchError, match=r"lightgbm needs lightgbm: pip install 'ltbench\[trees"):
         plan(installed(), small, [], 1, tmp_path)
+
+
+MINE = """
+name = "mine"
+version = 1
+track = "tabular"
+description = "Mine."
+recipes = ["erm"]
+seeds = 1
+learners = {tree = {}}
+compute = {threads = 1}
+
+[tables]
+ours = {source = "ours", fingerprint = "any"}
+bad = {source = "bad", fingerprint = "any"}
+"""
+
+
+def test_a_table_of_ones_own_is_listed_and_told_of(tmp_path, ltbench):
+    table((20, 8)).features.assign(target=["no"] * 20 + ["yes"] * 8).to_csv("ours.csv")
+    given = ("--data", "ours=ours.csv")
+    told = ltbench("info", "ours", *given)
+    assert told.exit_code == 0, told.output
+    assert "kind:            table" in told.stdout and "rows:            28" in told.stdout
+    assert "ours" in ltbench("list", "datasets", *given).stdout.split()
+    assert '"ours"' in ltbench("list", "datasets", *given, "--json").stdout
+    wrong = ltbench("info", "ours", "--data", "ours=none.csv")
+    assert wrong.exit_code == 2
+    assert "none.csv cannot be read as a table: No such file" in wrong.stderr
+
+
+def test_what_was_made_of_a_table_is_told_before_a_cell_runs(tmp_path, ltbench):
+    frame = table((20, 8)).features.assign(target=["no"] * 20 + ["yes"] * 8)
+    frame.to_csv("ours.csv")
+    (tmp_path / "bad.csv").write_text("x,target\n1,a\n2\n")
+    (tmp_path / "mine.toml").write_text(MINE)
+    words = ("run", "mine.toml", "--data", "ours=ours.csv", "--data", "bad=bad.csv", "--dry-run")
+    done = ltbench(*words)
+    assert done.exit_code == 0, done.output
+    assert "ours: columns left out as the numbers of rows: Unnamed: 0" in done.stderr
+    assert "bad: bad.csv cannot be read as a table: line 3 has 1 fields" in done.stderr
+
+
+def test_a_table_is_no_data_set_of_pictures(tiny, tmp_path, ltbench):
+    (tmp_path / "ours.csv").write_text("x,target\n1,a\n2,b\n")
+    tiny.write_text(tiny.read_text().replace('source = "digits"', 'source = "ours"'))
+    done = ltbench("run", tiny, "--data", "ours=ours.csv", "--dry-run")
+    assert done.exit_code == 2
+    assert "ours is no data set of images or features, but a table" in done.stderr

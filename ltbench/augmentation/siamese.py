@@ -1,7 +1,9 @@
 """Differentiable views of images, drawn for each image or for all alike.
 
 DSA: Zhao and Bilen, ICML 2021 (arXiv:2102.08259). The operations and their strengths are those
-with which distribution matching was published; each call draws one operation of a strategy.
+with which distribution matching was published, and so is that they are given standardised images;
+each call draws one operation of a strategy. Zero, which is moved in and put where a square is cut
+out, is then the mean of each channel.
 """
 
 import math
@@ -41,12 +43,12 @@ def colour(x: Tensor, chance: Tensor) -> Tensor:
 
 
 def crop(x: Tensor, chance: Tensor) -> Tensor:
-    """Moved by up to an eighth of a side, over black."""
+    """Moved by up to an eighth of a side, over zeros."""
     return moved(x, chance, round(x.shape[2] / 8))
 
 
 def moved(x: Tensor, chance: Tensor, padding: int) -> Tensor:
-    """Moved by up to `padding` pixels along both axes, over black."""
+    """Moved by up to `padding` pixels along both axes, over zeros."""
     n, channels, height, width = x.shape
     offsets = (chance[:2, :, :, 0, 0] * (2 * padding + 1)).long()
     rows = offsets[0] + torch.arange(height, device=x.device)
@@ -59,7 +61,7 @@ def moved(x: Tensor, chance: Tensor, padding: int) -> Tensor:
 
 
 def cutout(x: Tensor, chance: Tensor) -> Tensor:
-    """A black square of half the side, its centre anywhere in the image."""
+    """A square of zeros of half the side, its centre anywhere in the image."""
     height, width = x.shape[2:]
     rows = torch.arange(height, device=x.device)[:, None] + 0.5
     columns = torch.arange(width, device=x.device)[None, :] + 0.5

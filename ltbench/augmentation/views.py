@@ -19,7 +19,9 @@ class Views:
     Bytes are divided by 255; then `mean` and `std`, one a channel, standardise. An augmented view
     is cut at random out of the image with `padding` black pixels around it, or is a part of it
     scaled up where `resize` says so, and is turned over with probability one half for `flip`. With
-    a `strategy` it is instead one of that many operations on the image, with strengths of its own.
+    a `strategy` it is instead one of that many operations on the image, with strengths of its own;
+    they come after standardising, so that strengths are in standard deviations and what is moved
+    in or cut out is the mean colour, as in the code of distribution matching.
     """
 
     mean: tuple[float, ...] = ()
@@ -32,19 +34,14 @@ class Views:
 
     def plain(self, inputs: Tensor) -> Tensor:
         """The view that predictions are made from."""
-        inputs = self.pixels(inputs)
-        if self.mean:
-            mean, std = _by_channel(self.mean, self.std, inputs.dim(), inputs.dtype, inputs.device)
-            inputs = (inputs - mean) / std
-        if self.channels_last and inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs
+        return self._laid_out(self.standardised(inputs))
 
     def augmented(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """A view to train on, drawn afresh for each row."""
         if self.strategy:
-            inputs = siamese.drawn(self.strategy, len(inputs), rng)(self.pixels(inputs))
-        elif self.resize:
+            drawn = siamese.drawn(self.strategy, len(inputs), rng)
+            return self._laid_out(drawn(self.standardised(inputs)))
+        if self.resize:
             inputs = resized(inputs, rng)
         elif self.padding or self.flip:
             inputs = shifted(inputs, self.padding, self.flip, rng)
@@ -55,8 +52,10 @@ class Views:
 
         It lets gradients through. Parts scaled up are left whole.
         """
-        strategy = self.strategy or ("flip",) * self.flip
-        steps = [siamese.drawn(strategy, 1, rng)] if strategy else []
+        if self.strategy:
+            drawn = siamese.drawn(self.strategy, 1, rng)
+            return lambda inputs: self._laid_out(drawn(self.standardised(inputs)))
+        steps = [siamese.drawn(("flip",), 1, rng)] if self.flip else []
         if self.padding:
             chance = torch.rand(siamese.CHANCES, 1, 1, 1, 1, generator=rng, device=rng.device)
             steps.append(lambda x: siamese.moved(x, chance.to(x.dtype), self.padding))
@@ -72,6 +71,20 @@ class Views:
     def pixels(self, inputs: Tensor) -> Tensor:
         """Stored inputs as numbers; bytes become shares of 255."""
         return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+
+    def standardised(self, inputs: Tensor) -> Tensor:
+        """Stored inputs less the mean, in standard deviations; as they are without these."""
+        inputs = self.pixels(inputs)
+        if not self.mean:
+            return inputs
+        mean, std = _by_channel(self.mean, self.std, inputs.dim(), inputs.dtype, inputs.device)
+        return (inputs - mean) / std
+
+    def _laid_out(self, inputs: Tensor) -> Tensor:
+        """The same numbers in the order in memory that the protocol asks for."""
+        if self.channels_last and inputs.dim() == 4:
+            return inputs.contiguous(memory_format=torch.channels_last)
+        return inputs
 
 
 @cache

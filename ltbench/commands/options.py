@@ -55,7 +55,7 @@ DATA = click.option(
     "--data",
     multiple=True,
     metavar="NAME=PATH",
-    help="An image folder, list files, parquet files or .npz of your own, as a data set.",
+    help="A table, an image folder, list files, parquet files or .npz of your own, as a data set.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

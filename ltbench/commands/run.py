@@ -107,6 +107,8 @@ def command(
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
+    for remark in plan.remarks:
+        click.echo(remark, err=True)
     if dry_run:
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return

@@ -110,10 +110,12 @@ class Grants:
     """What a track supplies beyond what all tracks share; one that supplies more has a subclass.
 
     `cross_fitted`, where there is such, gives the scores [N, C] of the real training rows, each
-    from a model that did not see it, and their labels.
+    from a model that did not see it, and their labels. `positive` is the class of two that metrics
+    such as F1 are of, where the track says which.
     """
 
     cross_fitted: Callable[[], tuple[Tensor, Tensor]] | None = None
+    positive: int | None = None
 
 
 @dataclass
@@ -163,6 +165,15 @@ class Run:
     @property
     def num_classes(self) -> int:
         return len(self.counts)
+
+    @property
+    def positive(self) -> int | None:
+        """The class of two that metrics such as F1 are of: the one that the track grants, or else
+        the rarer by `counts`, and the first of equals. None of more than two."""
+        granted: int | None = getattr(self.granted, "positive", None)
+        if granted is not None or self.num_classes != 2:
+            return granted
+        return int(self.counts.argmin())
 
     def plain(self, inputs: Tensor) -> Tensor:
         """Stored inputs as the network takes them to predict."""

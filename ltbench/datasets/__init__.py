@@ -162,5 +162,13 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def of_files(path: Path) -> Loader:
-    """The loader of an image folder, list files, parquet files or an .npz file."""
-    return cache(lambda size=None: import_module(f"{__package__}.files").read(path, size))
+    """The loader of an image folder, list files, parquet files or an .npz file, or of a table."""
+
+    def load(size: int | None = None) -> Any:
+        from ltbench.datasets import tables
+
+        if tables.is_table(path):
+            return tables.read_file(path)
+        return import_module(f"{__package__}.files").read(path, size)
+
+    return cache(load)

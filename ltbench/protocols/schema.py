@@ -105,8 +105,8 @@ class Budget(Table, frozen=True):
     along a cosine, or is `lr` times the next of `factors` from each of `milestones`, also shares,
     on. `crop-flip` moves an image by up to 4 pixels and may turn it over,
     `resized-crop` scales up a part of it, `shift` moves it by up to one pixel, and `siamese` is one
-    of the operations of differentiable siamese augmentation, `siamese-upright` one of those that
-    do not mirror.
+    of the operations of differentiable siamese augmentation, on the standardised image,
+    `siamese-upright` one of those that do not mirror.
     """
 
     epochs: AtLeastOne

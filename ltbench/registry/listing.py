@@ -33,7 +33,7 @@ def lines(registry: Registry, kind: str) -> list[Line]:
     if kind == "methods":  # which are read, not loaded
         return [(one.name, one.reference, one.summary) for one, _ in registry.outlines()]
     derive = partial(_derived, registry, kind)
-    if registry.strict:  # what must be left out is an error each time
+    if registry.strict or registry.data:  # refused, or named, at this call alone
         return derive().lines
     plugins = registry.those_with(f"register_{kind}")
     told = [text for plugin in plugins for text in (str(plugin.file), plugin.source)]

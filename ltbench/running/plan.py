@@ -40,6 +40,15 @@ class Plan:
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
+    def remarks(self) -> list[str]:
+        """What is to be known of the data before a cell runs: how they were read, or why not."""
+        return [
+            f"{table or self.protocol.name}: {note}"
+            for table, source in self.sources.items()
+            for note in ([source] if isinstance(source, LTBenchError) else _notes(source))
+        ]
+
+    @property
     def todo(self) -> list[Cell]:
         have = {(record.recipe, record.table, record.seed) for record in self.done}
         return [c for c in self.cells if (c.recipe.text, c.table, c.seed) not in have]
@@ -56,6 +65,10 @@ class Event:
 
 
 Watcher = Callable[[Event], None]
+
+
+def _notes(source: Any) -> Sequence[str]:
+    return getattr(source, "notes", ())
 
 
 def plan(

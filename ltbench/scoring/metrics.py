@@ -37,10 +37,14 @@ def worst_class(recall: Floats) -> float:
 
 def g_mean(recall: Floats) -> float:
     """The geometric mean of the recalls; 0 if one of them is."""
-    present = recall[~np.isnan(recall)]
-    if (present == 0).any():
-        return 0.0
-    return float(np.exp(np.log(present).mean()))  # a product of many would underflow
+    return float(geometric_mean(recall[~np.isnan(recall)]))
+
+
+def geometric_mean(values: Floats) -> Floats:
+    """The geometric mean over the last axis [..., C]; a product of many would underflow."""
+    with np.errstate(divide="ignore"):  # of a 0 the logarithm is -inf, and the mean 0
+        mean: Floats = np.exp(np.log(values).mean(axis=-1))
+    return mean
 
 
 def shot_groups(
@@ -186,7 +190,7 @@ def matthews(counts: Counts, positive: int | None) -> Floats:
 OF_COUNTS: dict[str, OfCounts] = {
     "f1": f_score,
     "f2": partial(f_score, beta=2.0),
-    "g_mean": lambda counts, _: counts.recall.prod(axis=-1) ** (1 / counts.recall.shape[-1]),
+    "g_mean": lambda counts, _: geometric_mean(counts.recall),
     "balanced_accuracy": lambda counts, _: counts.recall.mean(axis=-1),
     "matthews": matthews,
 }

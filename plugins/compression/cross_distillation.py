@@ -9,26 +9,28 @@ from msgspec import Meta
 from torch import nn
 
 from ltbench import Positive, Share, hookimpl
+from ltbench.tracks.compression.contract import Compressor
 from ltbench.tracks.compression.pruning import Graph, kept, largest, portions, watched
-from ltbench_plugins.compression.filter_pruning import BP
 
 Count = Annotated[int, Meta(ge=1)]
 RIDGE = 1e-3  # of the mean energy, towards the weights found so far
 
 
-class CrossDistillation(BP):
+class CrossDistillation(Compressor):
     """Prunes the inputs of each layer so that it does to the teacher's and to its own what it did.
 
     Layer after layer W' minimises mu |W' X_T - W X_T|^2 + (1 - mu) |W' X_S - W X_S|^2 over the
     inputs X_T that the teacher gives it and X_S that the compressed layers before give it. Proximal
     steps on the norms of its input channels, `steps` of them with a threshold that rises until as
     many as must are nothing, choose those that stay; the filters behind the others are taken out.
-    What stays is solved for. Departures from released code: products of inputs in place of batches
-    and Adam; to fine-tune by cross-entropy, the protocol's optimizer at `rate` times its rate.
+    What stays is solved for. Then all of it learns by cross-entropy, the head too. Departures from
+    released code: products of inputs in place of batches and Adam; to fine-tune, the protocol's
+    optimizer at `rate` times its rate.
     """
 
     name = "cd"
     reference = "arXiv:1911.09450"
+    needs = frozenset({"teacher"})
 
     def __init__(self, mu: Share = 0.6, steps: Count = 100, rate: Positive = 0.05):
         self.mu = mu

@@ -1,5 +1,9 @@
 """Filter pruning by absolute weights (Li et al., ICLR 2017), bp, and the whole network."""
 
+from typing import Literal
+
+import torch
+
 from ltbench import Method, hookimpl
 from ltbench.tracks.compression.contract import Compressor
 from ltbench.tracks.compression.pruning import pruned
@@ -39,16 +43,42 @@ class L1(Compressor):
         return []
 
 
-class BP(Compressor):
-    """Prunes as `l1` does and trains on with the labels alone: a control of all that distil."""
+class Pruned(Compressor):
+    """Prunes as `l1` does; a method says how the rest learns around the head of the teacher.
 
-    name = "bp"
-    reference = "arXiv:1608.08710"
+    That head is `kept`, or `learns` too. One that another method has put in its place learns.
+    """
+
     needs = frozenset({"teacher"})
+    head = "kept"
 
     def build(self, model, run):
         pruned(model, run)
         return model
+
+    def prepare(self, run):
+        if self.head == "kept" and run.model is not None and of_teacher(run.model.head, run):
+            run.model.head.requires_grad_(False)
+
+
+class BP(Pruned):
+    """Prunes as `l1` does and trains on with the labels alone: a control of all that distil.
+
+    The head stays the teacher's, as in the codes of CMa-FSMC and PRACTISE, which treat this control
+    like what distils; with `head` "learns" it is trained like the rest.
+    """
+
+    name = "bp"
+    reference = "arXiv:1608.08710"
+
+    def __init__(self, head: Literal["kept", "learns"] = "kept"):
+        self.head = head
+
+
+def of_teacher(head, run):
+    """Whether a head is the teacher's to the bit."""
+    own, taught = head.state_dict(), run.granted.teacher.head.state_dict()
+    return own.keys() == taught.keys() and all(torch.equal(own[key], taught[key]) for key in own)
 
 
 @hookimpl

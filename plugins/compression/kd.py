@@ -1,5 +1,7 @@
 """Knowledge distillation (Hinton et al., 2015) of a pruned network from the whole one."""
 
+from typing import Literal
+
 import torch.nn.functional as F
 
 from ltbench import Positive, Share, hookimpl
@@ -9,14 +11,22 @@ from ltbench_plugins.compression.filter_pruning import BP
 class KD(BP):
     """Prunes as `l1` does and mimics the teacher's softened scores.
 
-    The loss is `alpha` times the cross-entropy and 1 - alpha times T^2 KL, as in the code of
-    CMa-FSMC. With `reweighted` a row's KL is weighed by 1 / n_c of the class that the teacher sees.
+    The loss is `alpha` times the cross-entropy and 1 - alpha times T^2 KL, and the head stays the
+    teacher's or, with `head` "learns", does not: both as in the code of CMa-FSMC by default. With
+    `reweighted` a row's KL is weighed by 1 / n_c of the class that the teacher sees.
     """
 
     name = "kd"
     reference = "arXiv:1503.02531"
 
-    def __init__(self, alpha: Share = 0.1, temperature: Positive = 4.0, reweighted: bool = False):
+    def __init__(
+        self,
+        alpha: Share = 0.1,
+        temperature: Positive = 4.0,
+        reweighted: bool = False,
+        head: Literal["kept", "learns"] = "kept",
+    ):
+        super().__init__(head)
         self.alpha = alpha
         self.temperature = temperature
         self.reweighted = reweighted

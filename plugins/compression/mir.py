@@ -3,23 +3,19 @@
 import torch.nn.functional as F
 
 from ltbench import LTBenchError, hookimpl
-from ltbench_plugins.compression.filter_pruning import BP
+from ltbench_plugins.compression.filter_pruning import Pruned
 
 
-class MiR(BP):
+class MiR(Pruned):
     """Prunes as `l1` does and mimics the features that the teacher's head sees; no labels.
 
-    The head stays the teacher's. The gap is the squared one over the mean square of the teacher's
-    features. Departure: features are those the head takes in; where the network pools just before
-    it, the paper compares what is pooled.
+    The head stays the teacher's, as in the code of PRACTISE. The gap is the squared one over the
+    mean square of the teacher's features. Departure: features are those the head takes in; where
+    the network pools just before it, the paper compares what is pooled.
     """
 
     name = "mir"
     reference = "arXiv:2201.02620"
-
-    def optimizer(self, model, run):
-        model.head.requires_grad_(False)
-        return super().optimizer(model, run)
 
     def criterion(self, scores, labels, run):
         return scores.new_zeros(len(scores))

@@ -23,7 +23,8 @@ class PaCo(Method):
     `momentum`, as in the paper; 0 uses the network itself. alpha, temperature and queue are those
     of the paper's code for CIFAR-100; for ImageNet-LT it has alpha 0.05 and temperature 0.2. The
     more rows of a class the queue holds, the less its own score is wanted, so few classes call for
-    a small alpha.
+    a small alpha. Departures from that code: the projector is 128 wide and not normalised (32 with
+    BatchNorm there), and the batch's own keys have their place in the queue (beside it there).
 
     The part of the classes is the step's own loss, so that other methods act on it; what the rows
     add to it makes the whole.

@@ -25,9 +25,11 @@ class SBCL(Method):
     classes drawn equally often; other methods act in that stage.
 
     beta, delta and the temperature are those of the authors' code, which also multiplies the first
-    term by 0.1 / 0.07 and keeps a row's other view in the second. Our choice are clusters made anew
-    at each epoch (every tenth of 1,000 there), SupCon alone for the first `warmup` of the epochs,
-    and `share`, the length of the classifier's stage.
+    term by 0.1 / 0.07 and keeps a row's other view in the second. It splits n rows into n // cap
+    clusters of any size, by plain k-means; here they are the least that hold no more than the cap,
+    so that a class of one to two caps is split, too. Our choice are clusters made anew at each
+    epoch (every tenth of 1,000 there), SupCon alone for the first `warmup` of the epochs, and
+    `share`, the length of the classifier's stage.
     """
 
     name = "sbcl"

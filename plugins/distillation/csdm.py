@@ -18,7 +18,7 @@ from ltbench_plugins.distillation.selection import class_means
 
 Count = Annotated[int, Meta(ge=1)]
 Kernel = Literal["gaussian", "laplace", "matern", "exponential", "rational-quadratic"]
-NCFM_SCALE = 300  # of each class's distance against the calibration, in released code
+NCFM_SCALE = 300  # of a class's distance against the cross-entropy of its images, in NCFM's code
 TINY = 1e-12  # under a root, whose slope at nothing is infinite
 
 
@@ -85,7 +85,7 @@ class SDD(Matching):
         if self.calibration:
             scores = expert.head(run.through(expert, run.views.alike(run.rng)(pixels)))
             optimizer.zero_grad()
-            (F.cross_entropy(scores, labels) / (NCFM_SCALE * run.num_classes)).backward()
+            (F.cross_entropy(scores, labels) / NCFM_SCALE).backward()  # both are means over classes
             optimizer.step()
             run.passes += len(pixels)
 

@@ -30,16 +30,14 @@ class Matching(Method):
         """The scalar to minimise, of features of real rows [N, D] and learned ones [C, ipc, D]."""
         raise NotImplementedError
 
-    def optimizer_of(self, pixels, run):
+    def optimizer_of(self, pixels, source, run):
+        """What moves the pixels; `source` are the real ones [N, ...]."""
         return torch.optim.Adam([pixels], lr=run.granted.distilling.lr)
 
     def resample(self, train, run):
-        kept = train[by_chance(train.labels, run)]
         source = run.views.pixels(train.inputs)
-        low, high = (0, 1) if train.inputs.dtype == torch.uint8 else (source.min(), source.max())
-        pixels = unlike(run.views.pixels(kept.inputs), kept.labels, train.labels, run)
-        pixels.clamp_(low, high).requires_grad_()
-        optimizer, networks = self.optimizer_of(pixels, run), self.networks(run)
+        kept, pixels, (low, high) = begun(train, source, run)
+        optimizer, networks = self.optimizer_of(pixels, source, run), self.networks(run)
         draw = batches(train.labels, run)
         for _ in range(run.granted.distilling.iterations):
             network, expert = next(networks)
@@ -66,8 +64,9 @@ class DM(Matching):
     """Matches the mean features of each class, under a network that is drawn afresh at each step.
 
     SGD with momentum 0.5 moves the pixels, as in released code; `lr` is its rate, in place of the
-    protocol's. With `pool`, networks are blends of the pool's before and after training, and the
-    released code's are all random.
+    protocol's, on images in standard deviations as there. With `pool`, networks are blends of the
+    pool's before and after training, and the released code's are all random. Released code lets
+    pixels leave the range of the real ones.
     """
 
     name = "dm"
@@ -80,12 +79,37 @@ class DM(Matching):
     def networks(self, run):
         return blends(run) if self.pool else fresh(run)
 
-    def optimizer_of(self, pixels, run):
+    def optimizer_of(self, pixels, source, run):
+        in_deviations(pixels, source, run)
         return torch.optim.SGD([pixels], lr=self.lr, momentum=0.5)
 
     def distance(self, real, labels, made, run):
         gap = class_means(real, labels, run.num_classes) - made.mean(dim=1)
         return gap.square().sum()
+
+
+def begun(train, source, run):
+    """Rows that chance keeps, their pixels to learn from there on, and the range of the real ones.
+
+    `source` are the pixels of all real rows.
+    """
+    kept = train[by_chance(train.labels, run)]
+    low, high = (0, 1) if train.inputs.dtype == torch.uint8 else (source.min(), source.max())
+    pixels = unlike(run.views.pixels(kept.inputs), kept.labels, train.labels, run)
+    return kept, pixels.clamp_(low, high).requires_grad_(), (low, high)
+
+
+def in_deviations(pixels, source, run):
+    """Makes a step of SGD on pixels the one that it would be on standardised images.
+
+    An image is x = std z + mean, so a step of -rate dL/dz on z is one of -rate std^2 dL/dx on x.
+    The deviation of a channel is the protocol's or, where that states none, the real rows'.
+    """
+    if run.views.std:
+        std = pixels.new_tensor(run.views.std).reshape(1, -1, *[1] * (pixels.dim() - 2))
+    else:
+        std = source.std(dim=(0, *range(2, source.dim())), keepdim=True, correction=0)
+    pixels.register_hook(lambda slope: slope * std**2)
 
 
 def unlike(pixels, labels, real, run):

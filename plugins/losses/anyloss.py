@@ -33,7 +33,7 @@ class AnyLoss(Method):
         self.steepness = steepness
 
     def prepare(self, run):
-        self.positive = run.counts.argmin()
+        self.positive = run.positive
 
     def criterion(self, scores, labels, run):
         y = (labels == self.positive).to(scores.dtype)

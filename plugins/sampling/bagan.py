@@ -24,7 +24,8 @@ class BAGAN(Method):
     so short a training, the autoencoder's learning rate `lr`, which is `gan_lr` in the code;
     `steps` are taken with the autoencoder, then with the GAN, but the rows pass 100 times at most.
     A class of few rows leans on the covariance common to all, as if that came of `shrinkage` rows;
-    what is made of a row or two may look like another class.
+    both divide by n, where the code's divides by n - 1 and leans on nothing. What is made of a row
+    or two may look like another class.
     """
 
     name = "bagan"

@@ -12,7 +12,8 @@ class PseudoFeatures(Method):
     """Trains plainly, then a new head on features among which rare classes are grown.
 
     FeTrIL makes pseudo-features of class p as feature - mean(n) + mean(p), from the rows of the
-    class n whose mean is nearest by cosine. It does so for past classes of incremental learning,
+    class n whose mean is nearest by cosine, as in the paper; its code takes the Euclidean distance,
+    which may name another class. It does so for past classes of incremental learning,
     and in place of their rows; for a long tail, rare classes (fewer rows than the mean) borrow
     from common ones and keep their own rows: our adaptation. The head is linear as in the paper,
     trained by SGD in a second stage as long as that of `crt`, all classes drawn equally often.

@@ -22,7 +22,8 @@ class BalanceCascade(Method):
     probability of their class, so that m are left for the last. Rows of equal probability leave by
     lot. The paper boosts on each bag and subtracts the thresholds that keep f; here each member is
     the base learner, and probabilities are averaged. That each class larger than the rarest has a
-    pool of its own is our extension to more than two.
+    pool of its own is our extension to more than two. The package imbalanced-ensemble keeps
+    (m / n) ** (1 / members) of a pool, already before a member has judged it.
     """
 
     name = "balance-cascade"

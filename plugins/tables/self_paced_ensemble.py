@@ -23,7 +23,9 @@ class SelfPacedEnsemble(Method):
     many rows are drawn of each bin, without replacement; what one is short of, others give.
 
     The paper has two classes. That every class larger than the rarest is drawn down by its own p,
-    and the rarest kept whole, is our extension.
+    and the rarest kept whole, is our extension. The authors' packages depart from the paper where
+    this does not: they count a member with p = 0 before the first, and the older one draws with
+    replacement, a row more of each bin.
     """
 
     name = "self-paced-ensemble"

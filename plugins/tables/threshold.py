@@ -35,9 +35,9 @@ class Threshold(Method):
         else:
             run.note("no held-out rows, so the largest score decides")
             return model
-        positive = int(run.counts.argmin()) if run.num_classes == 2 else None
         held_out = scores.double().cpu().numpy(), labels.cpu().numpy()
-        model.threshold_offsets = torch.from_numpy(best_offsets(*held_out, self.metric, positive))
+        offsets = best_offsets(*held_out, self.metric, run.positive)
+        model.threshold_offsets = torch.from_numpy(offsets)
         return model
 
     def decide(self, scores, run):

@@ -75,6 +75,38 @@ def test_the_loss_is_twice_the_weighed_mean_of_the_gaps(monkeypatch):
     assert found.item() == pytest.approx(total / 6, abs=1e-9)
 
 
+def test_calibration_weighs_as_class_by_class_300_distances_beside_one_cross_entropy():
+    """In released code a class's images see 300 d_c, then the mean cross-entropy of the class.
+
+    Here they see the mean of d over classes, so a 300th of the mean cross-entropy.
+    """
+    weight = [[0.5, -0.2], [0.1, 0.9], [-0.7, 0.3]]
+    images = [[0.1, 0.7], [0.3, 0.0], [0.9, 0.2], [-0.5, 0.6], [0.4, 0.4], [1.0, -0.3]]
+    labels = [0, 0, 1, 1, 2, 2]
+    expert = torch.nn.Linear(2, 3, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        expert.weight.copy_(float64(weight))
+    pixels = float64(images).requires_grad_()
+    run = SimpleNamespace(
+        num_classes=3,
+        passes=0,
+        rng=torch.Generator(),
+        views=SimpleNamespace(alike=lambda rng: lambda x: x),
+        through=lambda network, x: x,
+    )
+    optimizer = torch.optim.SGD([pixels], lr=1.0)
+    method = recipe("ncfm").methods[0]
+    method.refine(pixels, torch.tensor(labels), SimpleNamespace(head=expert), optimizer, run)
+    steps = (float64(images) - pixels.detach()).tolist()
+    for x, y, step in zip(images, labels, steps, strict=True):
+        powers = [math.exp(sum(a * b for a, b in zip(row, x, strict=True))) for row in weight]
+        off = [power / sum(powers) - (c == y) for c, power in enumerate(powers)]
+        of_class = [sum(off[c] * weight[c][d] for c in range(3)) / 2 for d in range(2)]
+        # a class's own cross-entropy over 300, where its distance is one of three in a mean
+        assert step == pytest.approx([slope / 300 / 3 for slope in of_class], abs=1e-15)
+    assert run.passes == 6
+
+
 def unit(row):
     return [x / math.hypot(*row) for x in row]
 

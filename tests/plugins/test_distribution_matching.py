@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +6,11 @@ import torch
 from msgspec.structs import replace
 
 from ltbench import Recipe, recipe
+from ltbench.augmentation.views import Views
+from ltbench.contract.context import Run
+from ltbench.models.mlp import Network
 from ltbench.testing.task import rows_of
+from ltbench.tracks.distillation import checks
 from ltbench.tracks.distillation.checks import BUDGET, COUNTS, distilled
 from ltbench_plugins.distillation.distribution_matching import batches, blends, stored
 
@@ -19,10 +24,46 @@ def test_the_distance_is_between_mean_features_summed_over_classes():
     assert found.item() == pytest.approx(1.5**2 + 0.5**2)
 
 
-def test_a_step_is_sgd_with_half_of_the_last_one():
-    optimizer = recipe("dm(lr=0.3)").methods[0].optimizer_of(torch.zeros(1), None)
-    group = optimizer.param_groups[0]
-    assert (type(optimizer).__name__, group["lr"], group["momentum"]) == ("SGD", 0.3, 0.5)
+STD, MEAN = (0.2, 0.5), (0.4, 0.1)
+PIXELS = [[[[0.1, 0.9]], [[0.6, 0.2]]], [[[0.5, 0.3]], [[0.0, 1.0]]]]  # two images of two channels
+
+
+def slope_by_hand(z):
+    """That of the sum of z^4 / 4 + k z, k the place of the pixel, on standardised images."""
+    return [value**3 + k for k, value in enumerate(z)]
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_steps_are_those_of_sgd_with_half_of_the_last_one_on_standardised_images(stated):
+    source = torch.tensor(PIXELS, dtype=torch.float64)
+    if stated:
+        std = STD
+    else:  # the deviation of each channel of the real rows, as numpy's without a correction
+        channels = [[0.1, 0.9, 0.5, 0.3], [0.6, 0.2, 0.0, 1.0]]
+        std = [
+            (sum((x - sum(of) / 4) ** 2 for x in of) / 4) ** 0.5  # of four pixels
+            for of in channels
+        ]
+    run = SimpleNamespace(views=Views(mean=MEAN, std=STD) if stated else Views())
+    pixels = source.clone().requires_grad_()
+    optimizer = recipe("dm(lr=0.3)").methods[0].optimizer_of(pixels, source, run)
+    scale = torch.tensor(std, dtype=torch.float64).reshape(1, 2, 1, 1)
+    centre = torch.tensor(MEAN, dtype=torch.float64).reshape(1, 2, 1, 1)
+    z = ((source - centre) / scale).flatten().tolist()
+    momentum = [0.0] * 8
+    for _ in range(3):
+        momentum = [0.5 * m + g for m, g in zip(momentum, slope_by_hand(z), strict=True)]
+        z = [value - 0.3 * m for value, m in zip(z, momentum, strict=True)]
+        optimizer.zero_grad()
+        standardised = ((pixels - centre) / scale).flatten()
+        (standardised**4 / 4 + torch.arange(8) * standardised).sum().backward()
+        optimizer.step()
+    moved = torch.tensor(z, dtype=torch.float64).reshape(2, 2, 1, 2) * scale + centre
+    torch.testing.assert_close(pixels.detach(), moved, rtol=0, atol=1e-12)
+
+
+def test_the_rate_is_one_unless_told_as_in_released_code():
+    assert recipe("dm").methods[0].lr == 1.0
 
 
 def test_a_batch_has_the_asked_number_of_each_class_or_all_it_has():
@@ -70,6 +111,19 @@ def test_learned_rows_begin_as_those_that_chance_keeps():
     still = replace(BUDGET, lr=1e-12)
     kept, made = (distilled(recipe(text), rows, still) for text in ("random", "sdd"))
     torch.testing.assert_close(made.inputs, kept.inputs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["dm", "sdd", "lad(steps=1)"])
+def test_networks_see_standardised_images_and_stored_ones_are_as_the_rows(monkeypatch, text):
+    """With a mean of 30 and a deviation of 2 what is seen lies far from what is stored."""
+    seen, views = [], Views(mean=(30.0,), std=(2.0,), strategy=("flip",))
+    monkeypatch.setattr(checks, "Run", partial(Run, views=views))
+    forward = Network.features
+    monkeypatch.setattr(Network, "features", lambda self, x: seen.append(x) or forward(self, x))
+    rows = rows_of(COUNTS)
+    made = distilled(recipe(text), rows, replace(BUDGET, iterations=1))
+    assert all(-19 < x.mean() < -11 for x in seen)  # about -30 / 2
+    assert rows.inputs.min() <= made.inputs.min() and made.inputs.max() <= rows.inputs.max()
 
 
 def test_repeats_of_a_real_row_go_apart():

@@ -1,6 +1,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from ltbench import Recipe, recipe
 from ltbench.testing.task import rows_of
 from ltbench.tracks.distillation.checks import COUNTS, distilled
 from ltbench_plugins.distillation import csdm
+from ltbench_plugins.distillation.ncfm import sample_net
 
 
 def test_a_gap_counts_by_its_size(monkeypatch):
@@ -42,9 +44,9 @@ def test_each_part_can_be_switched(text):
     assert not torch.equal(plain.inputs, other.inputs)
 
 
-def test_the_sampler_learns_to_make_the_gap_large():
+def test_the_sampler_climbs_by_what_steps_of_300_distances_class_by_class_add_up_to():
     method = recipe("ncfm(sampler=True)").methods[0]
-    uphill = []
+    moved = []
 
     class Watched(type(method)):
         def refine(self, *given):
@@ -52,16 +54,40 @@ def test_the_sampler_learns_to_make_the_gap_large():
             before = [(p.detach().clone(), p.grad.clone()) for p in parameters]
             super().refine(*given)
             pairs = zip(parameters, before, strict=True)
-            uphill.append(sum(((p - old) * slope).sum().item() for p, (old, slope) in pairs))
+            moved.append([(p.detach() - old, slope) for p, (old, slope) in pairs])
 
     distilled(Recipe(Watched(sampler=True)), rows_of(COUNTS))
-    assert len(uphill) == 3
-    assert uphill[0] > 0  # later steps have momentum
+    assert len(moved) == 3
+    (first, second, _), up = moved, 1e-3 * 300 * len(COUNTS)
+    for (step, slope), (later, slope_then) in zip(first, second, strict=True):
+        torch.testing.assert_close(step, up * slope, rtol=1e-3, atol=1e-5)
+        expected = up * (slope_then + 0.5 * slope)  # with half of the last one
+        torch.testing.assert_close(later, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_frequencies_are_a_sixteenth_as_many(monkeypatch):
+def test_the_sampler_is_normalised_leaky_and_ends_between_minus_one_and_one():
+    torch.manual_seed(0)
+    network = sample_net(3).double()
+    noise = np.random.default_rng(0).normal(size=(5, 3))
+    by_hand = noise
+    for k, activation in enumerate((leaky, leaky, np.tanh)):
+        linear, norm = network[3 * k], network[3 * k + 1]
+        weight, bias = (p.detach().numpy() for p in (linear.weight, linear.bias))
+        by_hand = by_hand @ weight.T + bias
+        by_hand = (by_hand - by_hand.mean(0)) / np.sqrt(by_hand.var(0) + norm.eps)
+        by_hand = activation(by_hand)  # the norm's scale and shift begin as one and nothing
+    np.testing.assert_allclose(network(torch.tensor(noise)).detach(), by_hand, atol=1e-12)
+    assert len(network) == 9
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.2 * x)
+
+
+@pytest.mark.parametrize(("frequencies", "rows"), [(64, 4), (65, 5), (16, 2), (1, 2)])
+def test_frequencies_are_a_sixteenth_as_many_and_two_at_least(monkeypatch, frequencies, rows):
     seen = []
     gaps = csdm.gaps
     monkeypatch.setattr(csdm, "gaps", lambda *given: seen.append(given[3].shape) or gaps(*given))
-    distilled(recipe("ncfm(sampler=True, frequencies=64)"), rows_of(COUNTS))
-    assert set(seen) == {(4, 16)}
+    distilled(recipe(f"ncfm(sampler=True, frequencies={frequencies})"), rows_of(COUNTS))
+    assert set(seen) == {(rows, 16)}

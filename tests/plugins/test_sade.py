@@ -1,5 +1,6 @@
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import SHAPE, trained
 from ltbench.training.engine import objective, predict
-from ltbench_plugins.contrast.sade import Weighted, likeness, reversed_ranks
+from ltbench_plugins.contrast import sade as sade_file
+from ltbench_plugins.contrast.sade import Weighted, aggregation, likeness, reversed_ranks
 
 EXPERTS = [
     [[2.0, 1.0, 0.5], [0.3, -0.2, 0.4], [-1.0, 0.7, 0.1]],
@@ -87,6 +89,74 @@ def test_likeness_is_the_mean_cosine_of_weighted_probabilities():
         dot = sum(a * b for a, b in zip(p, q, strict=True))
         expected += dot / math.hypot(*p) / math.hypot(*q) / 3
     assert math.isclose(likeness(one, two, weights).item(), expected, rel_tol=1e-9)
+
+
+OTHER_VIEW = [
+    [[1.5, 1.2, 0.4], [0.1, -0.5, 0.6], [-0.8, 0.9, -0.2]],
+    [[0.2, -0.1, 0.9], [0.6, 0.2, -0.7], [0.1, 0.4, 0.3]],
+    [[-0.9, 0.8, 0.2], [0.5, -0.6, 0.1], [1.1, -0.3, -0.4]],
+]
+
+
+def likeness_by_hand(free):
+    """That of EXPERTS and OTHER_VIEW under the softmax of free weights."""
+    weights, total = softmax(free), 0.0
+    for n in range(3):
+        p, q = (
+            softmax([sum(w * view[e][n][c] for e, w in enumerate(weights)) for c in range(3)])
+            for view in (EXPERTS, OTHER_VIEW)
+        )
+        dot = sum(a * b for a, b in zip(p, q, strict=True))
+        total += dot / math.hypot(*p) / math.hypot(*q) / 3
+    return total
+
+
+def slopes_of_likeness(free):
+    """By differences."""
+    found = []
+    for k in range(3):
+        up, down = ([f + sign * 1e-4 * (j == k) for j, f in enumerate(free)] for sign in (1, -1))
+        found.append((likeness_by_hand(up) - likeness_by_hand(down)) / 2e-4)
+    return found
+
+
+def weights_after(monkeypatch, epochs, one=EXPERTS, two=OTHER_VIEW, lr=0.1):
+    """What `aggregation` finds where the views of all inputs are these, passed at once."""
+    turns = [one, one] + [one, two] * epochs  # the first call asks for a type and a device
+    views = iter(turns[1:])
+    monkeypatch.setattr(sade_file, "view", lambda inputs, run, noise: next(views))
+    model = SimpleNamespace(head=lambda x: tuple(torch.tensor(x, dtype=torch.float64)))
+    run = SimpleNamespace(
+        rng=torch.Generator(), through=lambda model, x: x, phase=SimpleNamespace(weight_decay=9.0)
+    )
+    return aggregation(model, torch.zeros(3, 1), run, 0.0, epochs=epochs, lr=lr).tolist()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_weights_climb_by_nesterovs_momentum_and_a_decay_of_their_own(monkeypatch, epochs):
+    """As released code is set: rate 0.1, momentum 0.9, decay 5e-4, whatever the protocol's."""
+    free, momentum = [1 / 3] * 3, [0.0] * 3
+    for _ in range(epochs):
+        slopes = slopes_of_likeness(free)
+        slopes = [-s + 5e-4 * f for s, f in zip(slopes, free, strict=True)]
+        momentum = [0.9 * m + s for m, s in zip(momentum, slopes, strict=True)]
+        ahead = [s + 0.9 * m for s, m in zip(slopes, momentum, strict=True)]
+        free = [f - 0.1 * a for f, a in zip(free, ahead, strict=True)]
+    found = weights_after(monkeypatch, epochs)
+    assert found == pytest.approx(softmax(free), abs=1e-8)
+    assert max(found) > 1 / 3 + 1e-3
+
+
+def test_adapting_stops_once_a_weight_is_below_a_twentieth_in_hundredths(monkeypatch):
+    passes = []
+    likened = sade_file.likeness
+    monkeypatch.setattr(
+        sade_file, "likeness", lambda *given: passes.append(given[2].tolist()) or likened(*given)
+    )
+    last = weights_after(monkeypatch, 5, lr=12.35)
+    assert len(passes) == 2
+    assert 0.045 < min(passes[1]) < 0.05  # which rounds to a twentieth
+    assert min(last) < 0.045
 
 
 def test_weighted_heads_have_the_weighted_sum_as_their_mean():

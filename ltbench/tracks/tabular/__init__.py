@@ -29,6 +29,6 @@ def register_datasets(register: Callable[[str, Callable[..., Any]], None]) -> No
 
 
 def _whole(name: str) -> Any:
-    from ltbench.tracks.tabular.tables import whole
+    from ltbench.tracks.tabular.reading import read
 
-    return whole(name)
+    return read(name, {})

@@ -1,6 +1,6 @@
 """The protocols of tables."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -13,18 +13,27 @@ class TableData(Table, frozen=True):
 
     `source` names a table that scikit-learn ships ("scikit-learn/wine") or a file of the data
     folder ("tabular/glass"), which is fetched from OpenML by the number `openml` if it is missing.
-    `target` is its column of classes. `missing` is what stands for a missing value. `positive` are
-    the classes that become one, against all others; without it each is a class. `edges` cut a
-    target of numbers into ordered classes; `ordered` says that the classes, in the order of their
-    names, are. `factor` is the imbalance to which rows are dropped, along an exponential profile;
-    `rows` at most are kept, of each class its share. Both drop the same rows for every seed.
+    `target` is its column of classes, `drop` are columns that are left out, `categories` those that
+    are of words, whatever they look like. `missing` is what stands for a missing value, a word or
+    several. `separator`, `decimal`, `header` and `encoding`
+    say how delimited text is written, where that cannot be found out. `positive` are the classes
+    that become one, against all others; without it each is a class. `edges` cut a target of numbers
+    into ordered classes; `ordered` says that the classes, in the order of their names, are.
+    `factor` is the imbalance to which rows are dropped, along an exponential profile; `rows` at
+    most are kept, of each class its share. Both drop the same rows for every seed.
     """
 
     source: str
     fingerprint: str
     openml: AtLeastOne | None = None
     target: str = "target"
-    missing: str | None = None
+    drop: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    missing: str | tuple[str, ...] | None = None
+    separator: Annotated[str, Meta(pattern=r"^[^\s\"']$|^[\t ]$")] | None = None
+    decimal: Literal[".", ","] | None = None
+    header: bool | None = None
+    encoding: str | None = None
     positive: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     ordered: bool = False
@@ -32,6 +41,8 @@ class TableData(Table, frozen=True):
     rows: AtLeastOne | None = None
 
     def __post_init__(self) -> None:
+        if self.target in self.drop:
+            raise ValueError(f"drop leaves out the target {self.target!r}")
         if self.positive and (self.edges or self.ordered):
             raise ValueError("positive makes two classes; edges and ordered are for more")
         if list(self.edges) != sorted(set(self.edges)):

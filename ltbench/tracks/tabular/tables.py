@@ -1,34 +1,44 @@
-"""Tables: what scikit-learn ships, files of the data folder, or what OpenML has of them."""
+"""The classification that a protocol makes of a table: its rows, classes, and the rare one."""
 
-import hashlib
-import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ltbench.datasets import data_folder
-from ltbench.errors import LTBenchError, UnknownName
+from ltbench.datasets.amounts import amount, exact
+from ltbench.datasets.columns import of_numbers, of_words, scalars, tidied, tidy, understood
+from ltbench.datasets.tables import Dialect, WholeTable, refuse_twins
+from ltbench.errors import LTBenchError, UnknownName, nearest
 from ltbench.protocols.imbalance import class_counts, long_tailed
-from ltbench.tracks.tabular.sources import ENDINGS, SHIPPED, in_data_folder
+from ltbench.tracks.tabular.features import cleaned, look_alikes, worded
+from ltbench.tracks.tabular.reading import read
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ltbench.tracks.tabular.problem import TableData
 
-FEW_VALUES = 0.5  # a column of words of which this share are numbers is one of numbers, with faults
+    Series: TypeAlias = pd.Series[Any]
+    Classes: TypeAlias = tuple[NDArray[np.int64], tuple[str, ...], tuple[str, ...]]
+
+NAMED = ("rest", "positive")  # the classes where the protocol names those that become one
+MANY_NUMBERS = 20  # different ones, of which some are no whole numbers, are no classes
+MOST_BYTES = 2**32  # of the inputs of learners, which are held several times
 
 
 @dataclass(frozen=True)
 class TableRows:
     """A classification of rows: `features`, a column each, and `labels` [N] in 0..C-1.
 
-    Columns of numbers are float64, those of words categories; both may miss values. `positive` is
-    the rare class of two. `notes` say what was left out.
+    Columns of numbers are float64, those of words categories; both may miss values. `notes`
+    say how it was read and what was left out. `rare` is the rarer of two classes in the whole
+    table, of which some rows may have been dropped since.
     """
 
     features: "pd.DataFrame"
@@ -37,6 +47,7 @@ class TableRows:
     fingerprint: str
     ordered: bool = False
     notes: tuple[str, ...] = ()
+    rare: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,275 +69,184 @@ class TableRows:
 
     @property
     def positive(self) -> int | None:
-        if len(self.classes) > 2:
-            return None
-        return int(np.bincount(self.labels, minlength=2).argmin())
+        """The class of two that F1 and its like are of, and thresholds are set for."""
+        if self.rare is not None:
+            return self.rare
+        return rarer(np.bincount(self.labels, minlength=len(self.classes)), self.classes)
 
 
-@dataclass(frozen=True)
-class WholeTable:
-    """A table as it stands in its source."""
-
-    frame: "pd.DataFrame"
-    fingerprint: str
-
-    def described(self) -> dict[str, Any]:
-        """What is to be said of it."""
-        return {
-            "kind": "table",
-            "rows": len(self.frame),
-            "columns": [str(column) for column in self.frame.columns],
-            "fingerprint": self.fingerprint,
-        }
-
-
-def whole(source: str) -> WholeTable:
-    """A table as its source has it.
-
-    Raises:
-        LTBenchError: it cannot be had.
-    """
-    return WholeTable(*read(source, None, {}))
-
-
-def load(name: str, data: "TableData", known: dict[str, Path]) -> TableRows:
+def load(name: str, data: "TableData", known: Mapping[str, Path]) -> TableRows:
     """The classification that a protocol makes of a table; `known` are files of the user's own.
 
     Raises:
         LTBenchError: the table cannot be had, is not the protocol's, or has a fault.
     """
-    frame, fingerprint = read(data.source, data.openml, known)
-    if data.fingerprint not in ("any", fingerprint):
+    dialect = Dialect(data.separator, data.decimal, data.header, data.encoding)
+    table = read(data.source, known, data.openml, dialect)
+    if data.fingerprint not in ("any", table.fingerprint):
         raise LTBenchError(
-            f"table {name} has fingerprint {fingerprint}, but the protocol is fixed to "
+            f"table {name} has fingerprint {table.fingerprint}, but the protocol is fixed to "
             f"{data.fingerprint}; take the table that it names, or write a protocol of your own"
         )
-    return _limited(name, _classified(name, frame, data, fingerprint), data)
+    with _named(name):
+        rows = _limited(_classified(table, data), data)
+        _refuse_large(rows)
+        return rows
 
 
-@cache
-def _read_cached(path: Path) -> "tuple[pd.DataFrame, str]":
-    import pandas as pd
-
+@contextmanager
+def _named(name: str) -> Iterator[None]:
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except ImportError:
-        raise LTBenchError("parquet files need pyarrow: pip install 'ltbench[parquet]'") from None
-    except (OSError, ValueError) as error:  # what pandas and pyarrow raise are kinds of these
-        raise LTBenchError(f"{path} cannot be read as a table: {_line(error)}") from None
-    return frame, _fingerprint(frame)
+        yield
+    except LTBenchError as error:
+        raise LTBenchError(f"table {name}: {error}") from None
 
 
-def read(source: str, openml: int | None, known: dict[str, Path]) -> "tuple[pd.DataFrame, str]":
-    """A table as its source has it, and its fingerprint.
-
-    Raises:
-        LTBenchError: it cannot be had.
-    """
-    if source in known:
-        return _read_cached(known[source])
-    if source.startswith("scikit-learn/"):
-        return _shipped(source.removeprefix("scikit-learn/"))
-    for ending in ENDINGS:
-        path = data_folder() / f"{source}{ending}"
-        if path.exists():
-            return _read_cached(path)
-    if openml is None:
-        raise UnknownName("table", source, [*in_data_folder(), *known], where="--data names more")
-    return _fetched(source, openml)
-
-
-@cache
-def _shipped(name: str) -> "tuple[pd.DataFrame, str]":
-    from sklearn import datasets
-
-    if name not in SHIPPED:
-        raise UnknownName("table of scikit-learn", name, SHIPPED, where="in the protocol's tables")
-    bunch = getattr(datasets, f"load_{name.replace('-', '_')}")(as_frame=True)
-    target = bunch.target
-    if name != "diabetes":
-        target = target.map(lambda label: str(bunch.target_names[label]))
-    frame = bunch.data.assign(target=target)
-    return frame, _fingerprint(frame)
-
-
-@cache
-def _fetched(source: str, number: int) -> "tuple[pd.DataFrame, str]":
-    """A table of OpenML, which scikit-learn keeps once it has it."""
-    from urllib.error import URLError
-
-    from sklearn.datasets import fetch_openml
-
-    folder = data_folder() / "openml"
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what fails is told below, once
-            bunch = fetch_openml(data_id=number, data_home=folder, n_retries=1, delay=0.1)
-    except (URLError, OSError, ValueError) as error:
-        raise LTBenchError(
-            f"table {source} is not in {data_folder()} and could not be fetched from OpenML, "
-            f"number {number} ({_line(error)}); set LTBENCH_DATA to a folder that holds it"
-        ) from None
-    frame = bunch.data.assign(target=bunch.target)
-    return frame, _fingerprint(frame)
-
-
-def _line(error: Exception) -> str:
-    from textwrap import shorten
-
-    return shorten(str(error), 120) or type(error).__name__
-
-
-def _fingerprint(frame: "pd.DataFrame") -> str:
-    """A hash of every name and value; numbers count as such, whatever type they are kept in."""
-    digest = hashlib.sha256()
-    for name in frame.columns:
-        column = frame[name]
-        if _of_numbers(column):
-            values = column.to_numpy(dtype=np.float64, na_value=np.nan).tobytes()
-        else:
-            missing = column.isna()
-            words = ("\1" if gap else str(v) for v, gap in zip(column, missing, strict=True))
-            values = "\0".join(words).encode()
-        digest.update(f"{name}\0{len(column)}\0".encode() + values)
-    return digest.hexdigest()[:16]
-
-
-def _of_numbers(column: "pd.Series[Any]") -> bool:
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
-    return is_numeric_dtype(column) and not is_bool_dtype(column)
-
-
-def _classified(name: str, frame: "pd.DataFrame", data: "TableData", fingerprint: str) -> TableRows:
-    if not frame.columns.is_unique:
-        twin = frame.columns[frame.columns.duplicated()][0]
-        raise LTBenchError(f"table {name} has two columns called {twin!r}")
-    if data.target not in frame.columns:
-        raise LTBenchError(
-            f"table {name} has no column {data.target!r} of classes; it has "
-            f"{', '.join(map(str, frame.columns[:8]))}{', ...' if len(frame.columns) > 8 else ''}"
-        )
-    if data.missing is not None:
-        frame = frame.apply(_without, word=data.missing)
+def _classified(table: WholeTable, data: "TableData") -> TableRows:
+    frame = table.frame
+    refuse_twins(list(frame.columns))
+    _refuse_unknown(data.target, frame, "of classes")
+    for title in data.drop:
+        _refuse_unknown(title, frame, "to drop")
+    for title in data.categories:
+        _refuse_unknown(title, frame, "of categories")
+    frame = frame.drop(columns=list(data.drop))
+    frame, unseen = _without(frame, data.missing)
     target = frame[data.target]
     if target.isna().any():
         row = int(target.isna().to_numpy().argmax())
-        raise LTBenchError(f"table {name}: row {row} has no class in column {data.target!r}")
-    labels, classes = _labelled(name, target, data)
-    features, notes = _cleaned(name, frame.drop(columns=data.target))
+        raise LTBenchError(f"row {row} has no class in column {data.target!r}")
+    decimal = data.decimal or table.decimal
+    labels, classes, told = _labelled(target, data, decimal)
+    features, notes = cleaned(
+        frame.drop(columns=data.target), table.separator, decimal, data.categories
+    )
+    counts = np.bincount(labels, minlength=len(classes))
     return TableRows(
         features.reset_index(drop=True),
         labels,
         classes,
-        fingerprint,
+        table.fingerprint,
         ordered=data.ordered or bool(data.edges),
-        notes=tuple(notes),
+        notes=(*table.notes, *unseen, *told, *notes),
+        rare=rarer(counts, classes),
     )
 
 
-def _without(column: "pd.Series[Any]", word: str) -> "pd.Series[Any]":
-    """A column whose value `word` is missing; of numbers, if that is all that is left."""
-    import pandas as pd
-
-    if _of_numbers(column) or not (column == word).any():
-        return column
-    left = column.mask(column == word)
-    numbers = pd.to_numeric(left, errors="coerce")
-    return numbers if (numbers.isna() == left.isna()).all() else left
-
-
-def _labelled(
-    name: str, target: "pd.Series[Any]", data: "TableData"
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if data.edges:
-        if not _of_numbers(target):
-            raise LTBenchError(f"table {name}: edges need a target of numbers")
-        labels = np.searchsorted(data.edges, target.to_numpy(dtype=np.float64), side="right")
-        return labels.astype(np.int64), tuple(map(str, range(len(data.edges) + 1)))
-    words = target.map(_word)
-    classes = sorted(set(words), key=_in_order)
-    if data.positive:
-        for label in data.positive:
-            if label not in classes:
-                raise UnknownName("class", label, classes, where=f"in table {name}")
-        return words.isin(data.positive).to_numpy().astype(np.int64), ("rest", "positive")
-    place = {label: number for number, label in enumerate(classes)}
-    return words.map(place).to_numpy(dtype=np.int64), tuple(classes)
+def rarer(counts: NDArray[np.int64], classes: tuple[str, ...]) -> int | None:
+    """The class of two that has fewer rows; of as many, the one that the protocol names, or else
+    the first. None of more than two."""
+    if len(classes) != 2:
+        return None
+    if counts[0] == counts[1]:
+        return 1 if classes == NAMED else 0
+    return int(counts.argmin())
 
 
-def _word(value: Any) -> str:
-    whole = isinstance(value, float | np.floating) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
-
-
-def _in_order(label: str) -> tuple[float, str]:
-    """Numbers by their size, before words."""
-    try:
-        return float(label), ""
-    except ValueError:
-        return np.inf, label
-
-
-def _cleaned(name: str, features: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
-    """Numbers as float64 and words as categories; columns that tell nothing are left out."""
-    import pandas as pd
-
-    kept: dict[Any, Any] = {}
-    dropped: dict[str, list[str]] = {}
-    seen: set[bytes] = set()
-    for title in features.columns:
-        column = features[title]
-        if _of_numbers(column):
-            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            if np.isinf(numbers).any():
-                row = int(np.isinf(numbers).argmax())
-                raise LTBenchError(
-                    f"table {name}: column {title!r} is infinite in row {row}; "
-                    "mend it, or leave it empty as missing"
-                )
-            column = pd.Series(numbers, index=column.index)
-        else:
-            _refuse_faults(name, title, column)
-            column = column.map(_word, na_action="ignore").astype("category")
-        content = pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes()
-        if column.isna().all():
-            dropped.setdefault("empty", []).append(str(title))
-        elif column.nunique(dropna=False) == 1:
-            dropped.setdefault("constant", []).append(str(title))
-        elif content in seen:
-            dropped.setdefault("repeated", []).append(str(title))
-        else:
-            kept[title] = column
-            seen.add(content)
-    if not kept:
-        raise LTBenchError(f"table {name} has no column that tells its rows apart")
-    notes = [f"columns left out as {why}: {', '.join(which)}" for why, which in dropped.items()]
-    return pd.DataFrame(kept), notes
-
-
-def _refuse_faults(name: str, title: str, column: "pd.Series[Any]") -> None:
-    """Words among numbers are a fault that would make a category of every number."""
-    import pandas as pd
-
-    there = column.dropna().astype(str)
-    numbers = pd.to_numeric(there, errors="coerce")
-    wrong = numbers.isna()
-    if 0 < wrong.mean() < FEW_VALUES and numbers.nunique() > 2:
-        row, word = there.index[wrong][0], there[wrong].iloc[0]
+def _refuse_unknown(title: str, frame: "pd.DataFrame", what: str) -> None:
+    if title not in frame.columns:
+        columns = list(frame.columns)
+        near = nearest(title, columns)
         raise LTBenchError(
-            f"table {name}: column {title!r} holds {word!r} in row {row} among numbers; mend it, "
-            f"or say missing = {word!r} in the protocol"
+            f"it has no column {title!r} {what}; it has {', '.join(columns[:8])}"
+            f"{', ...' if len(columns) > 8 else ''}{f'; did you mean {near}?' if near else ''}"
         )
 
 
-def _limited(name: str, rows: TableRows, data: "TableData") -> TableRows:
+def _without(
+    frame: "pd.DataFrame", missing: str | tuple[str, ...] | None
+) -> "tuple[pd.DataFrame, list[str]]":
+    """The frame without the words that stand for a missing value, and those that it has not."""
+    words = (missing,) if isinstance(missing, str) else missing or ()
+    unseen = []
+    for word in words:
+        without = frame.apply(_masked, word=word)
+        if without.isna().sum().sum() == frame.isna().sum().sum():
+            unseen.append(f"missing value {word!r} is nowhere in it")
+        frame = without
+    return frame, unseen
+
+
+def _masked(column: "Series", word: str) -> "Series":
+    """A column in which a word, or the number that it says, is missing."""
+    if of_numbers(column):
+        said = amount(word, ".")
+        return column.mask(column == said.value) if said is not None else column
+    read = tidied(column)[0] if of_words(column) else column
+    return column.mask(read.isin([word]))
+
+
+def _labelled(target: "Series", data: "TableData", decimal: str) -> "Classes":
+    """The label [N] of each row, the classes, and what is to be told of them."""
+    column, told = scalars(data.target, target)
+    column = target.astype(str) if told else column  # a class is called as it is written
+    if of_words(column):
+        column, told = tidied(column)
+    if data.edges:
+        return _cut(column, data, decimal)
+    words = column.astype(object).map(worded)
+    classes = sorted(set(words), key=_in_order)
+    if of_numbers(column) and len(classes) > MANY_NUMBERS and (column % 1 != 0).any():
+        raise LTBenchError(
+            f"column {data.target!r} holds {len(classes)} different numbers, which are no classes; "
+            "edges in the protocol cut them into some"
+        )
+    notes = [f"classes {why}: {which}" for why, which in look_alikes(classes)]
+    notes += [f"classes {told}"] if told else []
+    if not data.positive:
+        place = {label: number for number, label in enumerate(classes)}
+        return words.map(place).to_numpy(dtype=np.int64), tuple(classes), tuple(notes)
+    wanted = list(map(tidy, data.positive))
+    for label in wanted:
+        if label not in classes:
+            raise UnknownName("class", label, classes, where=f"in column {data.target!r}")
+    labels = words.isin(wanted).to_numpy().astype(np.int64)
+    if labels.mean() > 0.5:
+        notes.append("positive classes have more rows than the rest, of which F1 and its like are")
+    return labels, NAMED, tuple(notes)
+
+
+def _cut(column: "Series", data: "TableData", decimal: str) -> "Classes":
+    """The classes between the edges of a target of numbers."""
+    if of_words(column):
+        column, _ = understood(data.target, column, decimal or ".")
+    if not of_numbers(column):
+        raise LTBenchError("edges need a target of numbers")
+    numbers = column.to_numpy(dtype=np.float64)
+    if np.isnan(numbers).any():
+        row = int(np.isnan(numbers).argmax())
+        raise LTBenchError(f"row {row} has no class in column {data.target!r}")
+    labels = np.searchsorted(data.edges, numbers, side="right")
+    return labels.astype(np.int64), tuple(map(str, range(len(data.edges) + 1))), ()
+
+
+def _in_order(label: str) -> tuple[Decimal, str]:
+    """Numbers by their size, before words; one number written in two ways by its words."""
+    number = exact(label)
+    return Decimal("inf") if number is None else number, label
+
+
+def _refuse_large(rows: TableRows) -> None:
+    """Refuses what would not fit: each word of each column becomes a column of indicators."""
+    words = rows.features.select_dtypes("category")
+    many = {title: len(words[title].cat.categories) for title in words}
+    width = rows.numbers.shape[1] + sum(many.values())
+    if 4 * len(rows) * width > MOST_BYTES:
+        widest = max(many, key=lambda title: many[title])
+        raise LTBenchError(
+            f"its {len(rows):,} rows would become {width:,} columns of indicators and numbers, "
+            f"{many[widest]:,} of them of {widest!r}; say drop = [{widest!r}] in the protocol"
+        )
+
+
+def _limited(rows: TableRows, data: "TableData") -> TableRows:
     """The rows that are kept where the protocol drops some; each class keeps two at least."""
     counts = np.bincount(rows.labels, minlength=len(rows.classes))
     if (counts > 0).sum() < 2:
-        raise LTBenchError(f"table {name} has one class; there is nothing to tell apart")
+        raise LTBenchError("it has one class; there is nothing to tell apart")
     for c in np.flatnonzero(counts < 2)[:1]:
         raise LTBenchError(
-            f"table {name}: class {rows.classes[c]} has {counts[c]} row, but two folds need 2; "
+            f"class {rows.classes[c]} has {counts[c]} row, but two folds need 2; "
             "leave the class out, or join it with another as positive"
         )
     wanted = counts

@@ -24,6 +24,7 @@ from ltbench.results.records import Timing
 from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
 from ltbench.tracks.tabular import learners
+from ltbench.tracks.tabular.features import constant
 from ltbench.tracks.tabular.measures import NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, summed, told
 from ltbench.tracks.tabular.problem import Tabular
@@ -49,6 +50,9 @@ NEVER = {"adapt"}
 CALLED = {"resample", "sampling_weights", "prepare", "weight", "scores", "decide"}
 ON_MODELS = {"build", "finish"}
 SMALLEST = 1e-12  # of a probability, so that its logarithm is a number
+LARGEST = 1e9  # of a standardised number, so that learners can reckon with it in float32
+APART = 10.0  # at most, where a column was constant and its scale is not known
+MOST_REPEATS = 1000  # of rows, on the average; more would fill the memory
 CPU = torch.device("cpu")
 
 
@@ -68,12 +72,14 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
 class Fold:
     """Rows to fit and rows to score, as a learner takes them; the second never reach a method.
 
-    `inner` are the folds into which the rows to fit are cut again, to set thresholds.
+    `inner` are the folds into which the rows to fit are cut again, to set thresholds. `positive` is
+    the rarer of two classes in the whole table.
     """
 
     train: Rows
     test: Rows
     inner: "tuple[Fold, ...]" = ()
+    positive: int | None = None
 
 
 class OnTables(Recipe):
@@ -287,7 +293,7 @@ def fit(
         progress=torch.zeros(()),
         phase=Phase("main", epochs=1, lr=0.0, weight_decay=0.0),
         seed=seed,
-        granted=Grants(cross_fitted=held_out),
+        granted=Grants(cross_fitted=held_out, positive=fold.positive),
     )
     run.rng = generator(run, "methods")
     recipe = OnTables(*recipe.methods)
@@ -331,14 +337,29 @@ def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitt
 
 
 def drawn(recipe: Recipe, rows: Rows, run: Run) -> Rows:
-    """Rows repeated in proportion to their sampling weights, the least likely once."""
+    """Rows repeated in proportion to their sampling weights: the least likely once, and those of
+    weight 0 never.
+
+    Raises:
+        LTBenchError: weights are no weights, leave a class without rows, or repeat rows too often.
+    """
     weights = recipe.sampling_weights(rows.labels, run)
     if weights is None:
         return rows
-    times = weights / weights.min()
+    if not (torch.isfinite(weights).all() and (weights >= 0).all()):
+        raise LTBenchError("sampling weights are negative or not finite")
+    kept = rows.labels[weights > 0].bincount(minlength=run.num_classes)
+    for c in ((kept == 0) & (run.exact_counts > 0)).nonzero()[:1, 0].tolist():
+        raise LTBenchError(f"sampling weights leave class {c} without rows")
+    times = weights / weights[weights > 0].min()
+    if times.mean() > MOST_REPEATS:
+        raise LTBenchError(
+            f"sampling weights would have each row fitted {times.mean():,.0f} times; around "
+            "estimators a row is repeated as often as its weight is that of the least likely"
+        )
     chance = torch.rand(len(times), generator=run.rng, dtype=times.dtype)
     repeats = (times + chance).floor().long()  # a part of a time by chance
-    return rows[torch.arange(len(rows)).repeat_interleave(repeats)]
+    return rows[torch.arange(len(rows)).repeat_interleave(repeats * (weights > 0))]
 
 
 def _fit_network(network: Network, recipe: Recipe, rows: Rows, run: Run) -> Fitted:
@@ -373,6 +394,7 @@ def cut(table: "TableRows", seed: int, inner: int) -> list[Fold]:
                 fold.train,
                 fold.test,
                 tuple(one for one in inside if len(one.test)),
+                table.positive,
             )
         )
     return folds
@@ -399,6 +421,7 @@ def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int6
     """Rows as the inputs [N, D] of a learner, by what the rows to fit alone tell.
 
     Numbers are standardised, missing ones are the median; each category that was seen has a column.
+    A column that is constant but for rounding is only moved, so that rows to score may stand apart.
     """
     known = table.numbers[train]
     there = known[:, ~np.isnan(known).all(axis=0)]
@@ -406,12 +429,14 @@ def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int6
     columns = np.flatnonzero(~np.isnan(known).all(axis=0))
     filled = np.where(np.isnan(there), medians, there)
     mean, std = filled.mean(axis=0), filled.std(axis=0)
-    std = np.where(std > 0, std, 1.0)
+    fixed = (std == 0) | constant(filled)
+    std, most = np.where(fixed, 1.0, std), np.where(fixed, APART, LARGEST)
     seen = [np.unique(column) for column in table.codes[train].T]
 
     def rows(index: NDArray[np.int64]) -> Rows:
         numbers = table.numbers[index][:, columns]
-        parts = [(np.where(np.isnan(numbers), medians, numbers) - mean) / std]
+        filled = (np.where(np.isnan(numbers), medians, numbers) - mean) / std
+        parts = [filled.clip(-most, most)]
         for values, codes in zip(seen, table.codes[index].T, strict=True):
             parts.append(codes[:, None] == values)
         inputs = np.concatenate(parts, axis=1, dtype=np.float32)
@@ -419,7 +444,7 @@ def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int6
         return Rows(torch.from_numpy(inputs), labels, categorical=categorical)
 
     categorical = tuple(_spans(len(columns), [len(values) for values in seen]))
-    return Fold(rows(train), rows(test))
+    return Fold(rows(train), rows(test), positive=table.positive)
 
 
 def _spans(start: int, widths: list[int]) -> Iterator[slice]:
