@@ -48,11 +48,12 @@ def run(
     """Runs a protocol's recipes and returns a record of each cell, old ones included.
 
     `recipes` are texts, methods or recipes, `seeds` how many or which; both are the protocol's own
-    where none are given. `jobs` cells run at a time, as many as cores by default. `shard` (2, 5) is the second of five parts of the cells. `timeout` (seconds)
-    and `memory` (MB) are what one cell may take. `cluster` says on which Ray to run them, if on
-    any. `plugins` are paths of single files with methods of your own, `data` the paths of data sets
-    of your own by name. `watch` is called when a cell begins or ends. `observe` names observers, as
-    "tensorboard=FOLDER". `progress` shows how far the run is; where it is not given, on a terminal.
+    where none are given. `jobs` cells run at a time, as many as cores by default. `shard` (2, 5) is
+    the second of five parts of the cells. `timeout` (seconds) and `memory` (MB) are what one cell
+    may take. `cluster` says on which Ray to run them, if on any. `plugins` are paths of single
+    files with methods of your own, `data` the paths of data sets of your own by name. `watch` is
+    called when a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
+    `progress` shows how far the run is; where it is not given, on a terminal.
 
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.

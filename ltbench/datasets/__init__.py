@@ -127,13 +127,17 @@ def _folder_of(variable: str) -> Path | None:
 
 def _users_folder() -> Path:
     """A cache folder of the user, also of one without a home."""
-    from platformdirs import user_cache_path
-
-    found = user_cache_path("ltbench")
-    if found.is_absolute() and (os.environ.get("HOME", "/") or "XDG_CACHE_HOME" in os.environ):
-        return found
     import tempfile
 
+    from platformdirs import user_cache_path
+
+    if os.environ.get("HOME", "~") or os.environ.get("XDG_CACHE_HOME"):
+        try:
+            found = user_cache_path("ltbench")
+        except RuntimeError:  # a user of whom the system knows nothing
+            found = Path()
+        if found.is_absolute():
+            return found
     return Path(tempfile.gettempdir()) / f"ltbench-{getattr(os, 'getuid', int)()}"
 
 
