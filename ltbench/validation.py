@@ -199,5 +199,6 @@ def _type_of(default: Any) -> Any:
 def _schema(expected: Any) -> dict[str, Any]:
     try:
         return msgspec.json.schema(expected)
-    except TypeError:  # a type that JSON has no word for
+    # JSON has no word for a type, or what somebody annotated is none.
+    except Exception:
         return {}
