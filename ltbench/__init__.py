@@ -76,6 +76,12 @@ _HOMES = {
     "run": "api",
 }
 
+__all__ = [*_HOMES]
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, "__version__", "__doc__", "__file__", "__name__", "__path__"])
+
 
 def __getattr__(name: str) -> Any:
     """Public names load their module when first used, so that `import ltbench` stays light."""

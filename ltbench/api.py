@@ -1,72 +1,90 @@
 """The functions that ltbench is used by from Python."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltbench.boards.reading import read
+from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
+from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
-from ltbench.registry.registry import registry_of
+from ltbench.registry.registry import Registry, registry_of
 from ltbench.results.records import Record
 from ltbench.running.execute import execute
 from ltbench.running.observers import chosen, watched
 from ltbench.running.plan import RESULTS, Watcher, plan
-from ltbench.running.processes import Limits
+from ltbench.running.request import jobs_of, limits_of, path, several, shard_of
+from ltbench.texts import line
+from ltbench.training.environment import usable_cores
 
 if TYPE_CHECKING:
     import pandas
+    import torch
 
     from ltbench.running.cluster import Cluster
 
 
 def run(
-    protocol: str | Path,
-    recipes: Sequence[str] = (),
-    seeds: int | None = None,
+    protocol: str | Path | Protocol,
+    recipes: str | Method | Iterable[str | Method] = (),
+    seeds: int | Iterable[int] | None = None,
     *,
     results: str | Path = RESULTS,
-    jobs: int = 1,
-    device: str = "cpu",
+    jobs: int | None = None,
+    device: "str | torch.device" = "cpu",
     fresh: bool = False,
-    shard: tuple[int, int] = (1, 1),
+    shard: tuple[int, int] | str = (1, 1),
     timeout: float | None = None,
     memory: float | None = None,
     cluster: "Cluster | None" = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     data: Mapping[str, str | Path] | None = None,
     watch: Watcher = lambda event: None,
-    observe: Sequence[str] = (),
+    observe: str | Iterable[str] = (),
+    progress: bool | None = None,
 ) -> list[Record]:
     """Runs a protocol's recipes and returns a record of each cell, old ones included.
 
-    `recipes` and `seeds` are the protocol's own where none are given. `shard` (2, 5) is the second
-    of five parts of the cells. `timeout` (seconds) and `memory` (MB) are what one cell may take.
-    `cluster` says on which Ray to run them, if on any. `plugins` are paths of single files with
-    methods of your own, `data` the paths of data sets of your own by name. `watch` is called when
-    a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
+    `recipes` are texts, methods or recipes, `seeds` how many or which; both are the protocol's own
+    where none are given. `jobs` cells run at a time, as many as cores by default. `shard` (2, 5) is
+    the second of five parts of the cells. `timeout` (seconds) and `memory` (MB) are what one cell
+    may take. `cluster` says on which Ray to run them, if on any. `plugins` are paths of single
+    files with methods of your own, `data` the paths of data sets of your own by name. `watch` is
+    called when a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
+    `progress` shows how far the run is; where it is not given, on a terminal.
 
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.
     """
-    registry = registry_of(plugins, data)
-    observers = chosen(registry, observe)
+    asked = [*several("recipes", recipes)]
+    registry = _registry(plugins, data, fresh=not all(isinstance(one, str) for one in asked))
+    if not callable(watch):
+        raise LTBenchError(f"watch {line(watch, repr)} is no function")
+    told = [_text("observer", one) for one in several("observers", observe)]
+    observers = chosen(registry, told)
+    limits = limits_of(timeout, memory)
     planned = plan(
         registry,
         protocol,
-        recipes,
+        asked,
         seeds,
-        Path(results),
-        device,
-        fresh,
-        shard,
+        path("results", results),
+        str(device),
+        bool(fresh),
+        shard_of(shard),
         elsewhere=cluster is not None,
     )
-    limits = Limits(timeout, memory) if timeout or memory else None
+    at_once = jobs_of(jobs, max(1, usable_cores() // planned.protocol.compute.threads))
+    if sys.stderr.isatty() if progress is None else progress:
+        from ltbench.commands.progress import view
+
+        observers = {"progress": view(), **observers}
     made = []
-    with watched(planned, observers) as told:
-        for event in execute(planned, jobs, limits, cluster=cluster, watch=told):
-            told(event)
+    with watched(planned, observers) as seen:
+        for event in execute(planned, at_once, limits or None, cluster=cluster, watch=seen):
+            seen(event)
             watch(event)
             if event.ended is not None:
                 made.append(event.ended)
@@ -74,29 +92,52 @@ def run(
 
 
 def leaderboard(
-    protocol: str | Path, results: str | Path = RESULTS, plugins: Iterable[str | Path] = ()
+    protocol: str | Path | Protocol,
+    results: str | Path = RESULTS,
+    plugins: str | Path | Iterable[str | Path] = (),
 ) -> "pandas.DataFrame":
     """The leaderboard of a protocol as a frame, a row for each recipe, best first.
 
     Raises:
         LTBenchError: there are no records, or they cannot be put together.
     """
-    return read(registry_of(plugins), protocol, Path(results)).board.frame()
+    return read(_registry(plugins), protocol, path("results", results)).board.frame()
 
 
-def recipe(text: str, plugins: Iterable[str | Path] = ()) -> Recipe:
-    """The composed method that a text such as "ldam+drw+sam(rho=0.8)" spells.
+def recipe(given: str | Method, plugins: str | Path | Iterable[str | Path] = ()) -> Recipe:
+    """The composed method that a text such as "ldam+drw+sam(rho=0.8)" spells, or a method is.
 
     Raises:
         LTBenchError: a malformed text, an unknown name or parameter, a conflict.
     """
-    return registry_of(plugins).recipe(text)
+    return _registry(plugins, fresh=not isinstance(given, str)).recipe(given)
 
 
-def protocol(name: str | Path, plugins: Iterable[str | Path] = ()) -> Protocol:
+def protocol(
+    name: str | Path | Protocol, plugins: str | Path | Iterable[str | Path] = ()
+) -> Protocol:
     """The protocol of a name, or of a TOML file's path.
 
     Raises:
         LTBenchError: an unknown name, or a file that states no protocol.
     """
-    return registry_of(plugins).protocol(name)
+    return _registry(plugins).protocol(name)
+
+
+def _registry(
+    plugins: Any, data: Mapping[str, str | Path] | None = None, fresh: bool = False
+) -> Registry:
+    """The registry with single files and named data; a `fresh` one is not kept for other calls."""
+    files = [path("plugin", one) for one in several("plugins", plugins)]
+    if data is not None and not isinstance(data, Mapping):
+        raise LTBenchError(f"data {line(data, repr)}: expected paths by name")
+    given = {_text("data", name): path("data", one) for name, one in (data or {}).items()}
+    if fresh or given:
+        return Registry(files, data=given)
+    return registry_of(files)
+
+
+def _text(what: str, given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        raise LTBenchError(f"{what} {line(given, repr)} is no text")
+    return given

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -26,11 +26,41 @@ def convert(owner: str, content: Any, *kinds: type[T]) -> T:
     for place, number in _numbers(content, ""):
         if not math.isfinite(number):
             raise LTBenchError(f"{owner}: expected a finite number, got {number} - at {place[1:]}")
+    lacking = list(missing(content, kinds[0])) if len(kinds) == 1 else []
+    if len(lacking) > 1:
+        raise LTBenchError(f"{owner}: keys are missing: {', '.join(lacking)}")
     try:
         converted: T = msgspec.convert(content, reduce(or_, kinds))
         return converted
     except msgspec.ValidationError as error:
         raise LTBenchError(f"{owner}: {_explained(error, kinds)}") from None
+
+
+def missing(content: Any, kind: type[Struct], place: str = "") -> Iterator[str]:
+    """The keys that a table lacks, and those within it, each with the places above it."""
+    if not isinstance(content, dict):
+        return
+    for field in msgspec.structs.fields(kind):
+        key = field.encode_name
+        within = content.get(key, {} if field.required else None)
+        told = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+        table = next((t for t in (told, *get_args(told)) if _is_table(t)), None)
+        if table is None:
+            if field.required and key not in content:
+                yield f"{place}{key}"
+        elif get_origin(told) is dict:
+            if field.required and key not in content:
+                yield f"{place}{key}"
+            for name, one in within.items() if isinstance(within, dict) else ():
+                yield from missing(one, table, f"{place}{key}.{name}.")
+        elif within is not None:
+            yield from missing(within, table, f"{place}{key}.")
+    further = getattr(kind, "also_required", lambda content: ())(content)
+    yield from (f"{place}{key}" for key in further if key not in content)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _numbers(content: Any, place: str) -> Iterator[tuple[str, float]]:
@@ -117,6 +147,8 @@ def check(owner: str, function: Callable[..., Any], given: Mapping[str, Any]) ->
 
 def _alike(value: Any, like: Any) -> Any:
     """A value with each number in the type of that beside it in `like`; whole ones are int else."""
+    if getattr(value, "shape", None) == ():  # a number of NumPy's or torch's
+        value = value.item()
     if isinstance(value, list | tuple):
         beside = [*like, *like[-1:] * len(value)] if isinstance(like, list | tuple) else []
         beside += [None] * len(value)
@@ -167,5 +199,6 @@ def _type_of(default: Any) -> Any:
 def _schema(expected: Any) -> dict[str, Any]:
     try:
         return msgspec.json.schema(expected)
-    except TypeError:  # a type that JSON has no word for
+    # JSON has no word for a type, or what somebody annotated is none.
+    except Exception:
         return {}

@@ -1,5 +1,6 @@
 """What packages and files bring is found, whatever stands beside it."""
 
+import json
 import os
 import sys
 
@@ -236,6 +237,29 @@ def test_a_class_that_cannot_be_told_in_a_record_is_left_out_alone(install, line
     assert "sound" in registry.methods()
     assert "mine" not in registry.methods()
     assert [reason in one.reason for one in registry.left_out] == [True]
+
+
+ODD = """
+    __doc__ = 3
+
+    def __init__(self, a: 1 / 2 = 1, b: "nowhere.Type" = 2.0, c: [int] = None, d: object = "x"):
+        self.a, self.b, self.c, self.d = a, b, c, d
+"""
+
+
+def test_what_a_class_annotates_is_its_own_affair(install, ltbench):
+    install("their-method", source(f"name = 'mine'\n{ODD}"))
+    assert Registry().recipe("mine(a=2.0, b=3)").text == "mine(a=2, b=3.0)"
+    told = json.loads(ltbench("list", "methods", "--json").stdout)
+    mine = next(method for method in told if method["name"] == "mine")
+    assert {name: one["default"] for name, one in mine["parameters"].items()} == {
+        "a": 1,
+        "b": 2.0,
+        "c": None,
+        "d": "x",
+    }
+    assert ltbench("info", "mine").exit_code == 0
+    assert "mine" in ltbench("list", "methods").stdout
 
 
 @pytest.mark.parametrize(

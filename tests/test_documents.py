@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from ltbench.registry.registry import installed
 
@@ -58,3 +59,17 @@ def test_the_readme_names_every_method(pytestconfig):
     readme = (pytestconfig.rootpath / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z0-9-]+)`", readme))
     assert installed().methods().keys() <= named
+
+
+def test_the_protocol_of_photographs_in_the_documents_can_be_run(pytestconfig, tmp_path, ltbench):
+    text = (pytestconfig.rootpath / "docs" / "protocols.md").read_text(encoding="utf-8")
+    (protocol,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "birds.toml").write_text(protocol)
+    for k, name in enumerate(("gull", "tern")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for n in range(12 + 8 * k):
+            image = Image.new("RGB", (70, 80), (n, k, 0))
+            image.save(tmp_path / "photos" / name / f"{n}.jpg")
+    done = ltbench("run", "birds.toml", "--data", "photos=photos", "--dry-run", "--seeds", 1)
+    assert done.exit_code == 0, done.output
+    assert "4 cells would run" in done.stdout

@@ -89,7 +89,7 @@ def test_columns_are_known_by_their_usual_names(tmp_path, image, label):
     assert is_whole(read(tmp_path))
 
 
-@pytest.mark.parametrize("below", ["", "data/", "default/"])
+@pytest.mark.parametrize("below", ["", "data/", "plain_text/"])
 @pytest.mark.parametrize(
     "names",
     [
@@ -108,8 +108,7 @@ def test_shards_are_read_in_order_where_a_hub_puts_them(tmp_path, monkeypatch, b
     assert is_whole(dataset)
     assert dataset.test.labels.tolist() == [1, 0]
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
-    if below != "" or "-of-" in names[0]:
-        assert folders_with_data() == [folder]
+    assert folders_with_data() == [folder]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +125,22 @@ def test_shards_that_are_not_whole_are_refused(tmp_path, names):
         write(tmp_path / "data" / name)
     with pytest.raises(LTBenchError, match="the parts of train are not whole"):
         read(tmp_path)
+
+
+def test_a_part_that_is_not_read_is_told(tmp_path):
+    for split in ("train", "validation"):
+        write(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    dataset = read(tmp_path)
+    assert is_whole(dataset)
+    assert dataset.notes == ("the part validation is not read",)
+
+
+def test_of_several_configurations_one_must_be_named(tmp_path):
+    for name in ("fine", "coarse"):
+        write(tmp_path / name / "train-00000-of-00001.parquet")
+    with pytest.raises(LTBenchError, match="holds several data sets: coarse, fine; name the"):
+        read(tmp_path)
+    assert is_whole(read(tmp_path / "fine"))
 
 
 def test_ten_shards_and_more_stand_in_the_order_of_their_numbers(tmp_path):

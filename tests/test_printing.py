@@ -13,6 +13,7 @@ from ltbench.commands.main import COMMANDS, main
 
 COMMAND = [sys.executable, "-m", "ltbench"]
 LOUD = """
+import atexit
 import os
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def register_methods(register):
 
 
 shout()
+atexit.register(print, "*** good bye ***")
 """
 
 
@@ -82,7 +84,7 @@ def test_every_command_keeps_standard_output_for_its_results(name):
 def test_what_a_plugin_prints_goes_to_standard_error(folder):
     done = run("list", "methods", "--json", "--plugin", "loud.py", cwd=folder)
     assert "mine" in [method["name"] for method in json.loads(done.stdout)]
-    for told in (b"welcome", b"written", b"raw", b"from below"):
+    for told in (b"welcome", b"written", b"raw", b"from below", b"good bye"):
         assert told in done.stderr
 
 

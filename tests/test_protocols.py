@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from ltbench import LTBenchError, protocol
@@ -253,6 +255,91 @@ def test_a_wrong_file_is_refused_with_the_place(written, old, new, words):
     assert words in str(refusal.value)
     assert "mine.toml" in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+TOP = """
+name = "mine"
+version = 1
+track = "{track}"
+description = "Of my own."
+recipes = ["erm"]
+seeds = 2
+compute = {{threads = 1}}
+"""
+BUDGET = ("epochs", "batch_size", "lr", "momentum", "nesterov", "weight_decay", "warmup")
+BUDGET += ("decay", "augmentation")
+REST = ["network", *(f"budget.{key}" for key in BUDGET), "scoring.metrics", "scoring.shot_splits"]
+ORDER = ["imbalance.class_order", "imbalance.draw"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking"),
+    [
+        (
+            'name = "mine"',
+            ["track", "version", "description", "recipes", "seeds", "compute.threads"],
+        ),
+        (
+            TOP.format(track="recognition"),
+            ["data.source", "data.fingerprint", "imbalance.profile", *ORDER, *REST],
+        ),
+        (
+            TOP.format(track="recognition")
+            + '[data]\nsource = "digits"\n[imbalance]\nprofile = "source"\n'
+            + "[network]\nwidths = [4]\n",
+            ["data.fingerprint", *REST[1:], "network.name"],
+        ),
+        (
+            TOP.format(track="recognition") + '[imbalance]\nprofile = "step"\n',
+            ["data.source", "data.fingerprint", *ORDER, *REST],
+        ),
+        (
+            TOP.format(track="tabular") + "[tables.a]\n[tables.b]\nsource = 'mine'\n",
+            ["tables.a.source", "tables.a.fingerprint", "tables.b.fingerprint", "learners"],
+        ),
+    ],
+    ids=["a name", "no tables", "some tables", "a step", "tables"],
+)
+def test_all_keys_that_are_missing_are_told_at_once(tmp_path, text, lacking):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(LTBenchError) as refusal:
+        protocol(path)
+    assert str(refusal.value) == f"protocol {path}: keys are missing: {', '.join(lacking)}"
+
+
+def test_a_source_as_it_is_needs_no_order_and_no_draw(tiny):
+    profile = '[imbalance]\nprofile = "source"\n'
+    order = 'class_order = "label"\ndraw = "fixed"\n'
+    text = tiny.read_text()
+    head, tail = text.split("[imbalance]")[0], "[network]" + text.split("[network]")[1]
+    tiny.write_text(head + profile + tail)
+    told = protocol(tiny)
+    assert (told.imbalance.class_order, told.imbalance.draw) == ("label", "fixed")
+    tiny.write_text(head + profile + order + tail)
+    assert protocol(tiny).hash == told.hash
+    for lines, words in ((order[:22], "draw"), (order[22:], "class_order")):
+        other = profile.replace("source", "step") + "n_max = 9\nfactor = 3\n" + lines
+        tiny.write_text(head + other + tail)
+        with pytest.raises(LTBenchError, match=f"key {words} is missing - at imbalance"):
+            protocol(tiny)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("ending", ["toml", "TOML"])
+def test_a_file_may_begin_with_a_mark_and_end_in_capitals(tiny, encoding, ending):
+    path = tiny.with_name(f"mine.{ending}")
+    path.write_text(tiny.read_text(), encoding=encoding)
+    assert protocol(path).hash == protocol(tiny).hash
+
+
+def test_a_file_in_another_encoding_is_named_readably(tiny):
+    path = tiny.with_name(os.fsdecode(b"caf\xe9.toml"))
+    path.write_bytes(tiny.read_bytes())
+    assert protocol(path).hash == protocol(tiny).hash
+    path.write_bytes("name = 'é'".encode("utf-16"))
+    with pytest.raises(LTBenchError, match="café.toml is not TOML"):
+        protocol(path)
 
 
 def test_a_protocol_may_stand_on_another(tiny):

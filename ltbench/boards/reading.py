@@ -31,7 +31,7 @@ class Read:
     rejected: list[Rejected]
 
 
-def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
+def read(registry: Registry, protocol_name: str | Path | Protocol, results: Path) -> Read:
     """The board of the records that stand under `results`.
 
     Raises:
@@ -57,7 +57,7 @@ def read(registry: Registry, protocol_name: str | Path, results: Path) -> Read:
     return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
 
 
-def _protocol(registry: Registry, name: str | Path, results: Path) -> Protocol:
+def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:
     """The protocol of a name.
 
     Raises:
@@ -70,7 +70,8 @@ def _protocol(registry: Registry, name: str | Path, results: Path) -> Protocol:
         of = {one.track for one in every if isinstance(one, Record)} - registry.tracks().keys()
         if not of:
             raise
-        left = f"{results / name} holds records of track {', '.join(sorted(of))}, which is not here"
+        where, tracks = results / str(name), ", ".join(sorted(of))
+        left = f"{where} holds records of track {tracks}, which is not here"
         raise LTBenchError(f"{error}\n{left}; they are left in place") from None
 
 

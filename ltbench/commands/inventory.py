@@ -9,9 +9,10 @@ import msgspec
 from ltbench import validation
 from ltbench.contract.method import HOOKS, Method, declared, hooks
 from ltbench.contract.observer import summary
-from ltbench.errors import UnknownName
+from ltbench.errors import LTBenchError, UnknownName
 from ltbench.registry.registry import Registry
 from ltbench.scoring.measures import Measure
+from ltbench.texts import composed
 
 
 def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:
@@ -27,10 +28,16 @@ def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:
     return [{"name": name} for name in sorted(registry.datasets())]
 
 
-def entry(registry: Registry, name: str) -> dict[str, Any]:
-    """All that is known of the method, track, protocol, data set or observer of a name."""
+def entry(registry: Registry, name: str, size: int | None = None) -> dict[str, Any]:
+    """All that is known of the method, track, protocol, data set or observer of a name.
+
+    `size` is the side to which images of files are cut.
+    """
+    name = composed(name)
     if name in registry.datasets():
-        return {"name": name, **registry.dataset(name)().described()}
+        return {"name": name, **_dataset(registry, name, size)}
+    if size is not None:
+        raise LTBenchError(f"--size {size} is for a data set; {name} is none")
     if name in registry.protocols() or name.endswith(".toml"):
         return _protocol(registry, name)
     if name in registry.observers():
@@ -43,6 +50,19 @@ def entry(registry: Registry, name: str) -> dict[str, Any]:
         known += registry.observers()
         raise UnknownName("name", name, known, where="ltbench list shows all")
     return _method(registry, methods[name])
+
+
+def _dataset(registry: Registry, name: str, size: int | None) -> dict[str, Any]:
+    load = registry.dataset(name)
+    try:
+        found = load() if size is None else load(size)
+    except TypeError:
+        if size is None:
+            raise
+        told = f"{name} is read at its own size; --size is for images in files"
+        raise LTBenchError(told) from None
+    described: dict[str, Any] = found.described()
+    return described
 
 
 def _track(registry: Registry, name: str) -> dict[str, Any]:
@@ -125,6 +145,7 @@ def plugins(registry: Registry) -> list[dict[str, Any]]:
                 for left_out in registry.left_out
                 if (left_out.plugin, left_out.package) == (plugin.name, plugin.package)
             ],
+            "put_back": registry.put_back.get(plugin, []),
         }
         for plugin in registry.plugins
     ]

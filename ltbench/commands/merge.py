@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from ltbench.commands.options import PLUGINS, registry_of
+from ltbench.commands.options import PLUGINS, Place, registry_of
 from ltbench.commands.printing import Command
 
 
 @click.command("merge", cls=Command)
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--into", required=True, type=click.Path(path_type=Path), metavar="FOLDER")
+@click.argument("folders", nargs=-1, required=True, type=Place())
+@click.option("--into", required=True, type=Place(), metavar="FOLDER")
 @PLUGINS
 def command(folders: Sequence[Path], into: Path, plugins: Sequence[str], strict: bool) -> None:
     """Bring the records of several results FOLDERS together, as of shards.

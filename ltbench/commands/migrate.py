@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from ltbench.commands.options import PLUGINS, registry_of, tell_rejected
+from ltbench.commands.options import PLUGINS, Place, registry_of, tell_rejected
 from ltbench.commands.printing import Command
 
 
 @click.command("migrate", cls=Command)
-@click.argument("results", type=click.Path(path_type=Path), default=Path("leaderboards"))
+@click.argument("results", type=Place(), default=Path("leaderboards"))
 @click.option(
     "--was",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="FOLDER",
     help="Where the methods' files stand as they were, such as an earlier checkout; "
     "may be repeated.",

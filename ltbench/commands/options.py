@@ -1,5 +1,6 @@
 """What several commands take, and the registry that it asks for."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,16 @@ from ltbench.errors import LTBenchError
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
     from ltbench.results.records import Rejected
+
+
+class Place(click.Path):
+    """A path in which ~ is the user's home; a shell leaves that to us in --results=~/there."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, *given: Any) -> Any:
+        return super().convert(os.path.expanduser(value), *given)
 
 
 def options(*chosen: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +45,7 @@ PLUGINS = options(
 )
 RESULTS = click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=Place(),
     default=Path("leaderboards"),
     show_default=True,
     metavar="FOLDER",

@@ -1,5 +1,6 @@
 """How the command line prints: results alone go to standard output, all else to standard error."""
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,14 @@ def _results_apart() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
+            atexit.register(_last_words)  # before those that were registered within
+
+
+def _last_words() -> None:
+    """What is printed as the process ends is no result either."""
+    sys.stdout = sys.stderr
+    with suppress(OSError):
+        os.dup2(2, 1)
 
 
 def say(text: object, end: str = "\n") -> None:

@@ -1,6 +1,5 @@
 """ltbench run: the cells of a protocol, then its leaderboard."""
 
-import os
 import shlex
 import signal
 import sys
@@ -15,6 +14,8 @@ import click
 from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of, tell_rejected
 from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
+from ltbench.running.request import jobs_of, limits_of, shard_of
+from ltbench.training.threads import begin_with_one
 
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
@@ -87,22 +88,18 @@ def command(
     PROTOCOL is a name, or the path of a TOML file. Cells that have a record are kept, so the
     same command continues a run that was stopped. Of a shard no leaderboard is made.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # counts only before torch is loaded
-    if jobs is not None and jobs < 1:
-        raise LTBenchError(f"{jobs} jobs can run nothing; at least 1 is needed")
-    for name, limit in (("timeout", timeout), ("memory", memory)):
-        if limit is not None and not 0 < limit < float("inf"):
-            raise LTBenchError(f"a {name} of {limit:g} is no limit; it must be above 0")
+    begin_with_one()  # counts only before torch is loaded
+    jobs_of(jobs, 1)
+    limits = limits_of(timeout, memory)
+    part = shard_of((1, 1) if shard is None else shard)
     for name, given in (("address", address), ("gpu-share", gpu_share)):
         if given is not None and executor != "ray":
             raise LTBenchError(f"--{name} {given} is for --executor ray")
     from ltbench.running import plan as plans
-    from ltbench.running.processes import Limits
     from ltbench.training.environment import usable_cores
 
     cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
-    part = _shard(shard) if shard is not None else (1, 1)
     plan = plans.plan(
         registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster)
     )
@@ -116,7 +113,7 @@ def command(
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return
     observers = _observers(registry, observe, log_json)
-    made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast, observers, cluster)
+    made, stopped = _run(plan, jobs, limits, fail_fast, observers, cluster)
     rejected: list[Rejected] = []
     if part[1] > 1:
         _tell_shard(plan, made, part)
@@ -156,13 +153,6 @@ def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> No
         f"is one:\n  ltbench merge {folder} THE_OTHERS --into leaderboards\n"
         f"  ltbench leaderboard {name}"
     )
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdecimal() and parts.isdecimal()):
-        raise LTBenchError(f"shard {text!r} is none; the first of two is 1/2")
-    return int(part), int(parts)
 
 
 def _cluster(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from ltbench.commands.options import DATA, PLUGINS, registry_of
+from ltbench.commands.options import DATA, PLUGINS, Place, registry_of
 from ltbench.commands.printing import Command, say
 from ltbench.errors import LTBenchError
 
 
 @click.command("show", cls=Command)
-@click.argument("record", type=click.Path(path_type=Path))
+@click.argument("record", type=Place())
 @DATA
 @PLUGINS
 def command(record: Path, data: Sequence[str], plugins: Sequence[str], strict: bool) -> None:

@@ -1,6 +1,5 @@
 """ltbench status: how far the cells of a protocol have come."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 
 from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say
+from ltbench.training.threads import begin_with_one
 
 
 @click.command("status", cls=Command)
@@ -29,7 +29,7 @@ def command(
     strict: bool,
 ) -> None:
     """Tell how far the cells of PROTOCOL have come, and what is running."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    begin_with_one()
     from ltbench.running.plan import plan
     from ltbench.running.standing import standing_of
     from ltbench.training.environment import usable_cores

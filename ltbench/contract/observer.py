@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from ltbench.texts import readable
+
 Maker = Callable[[str], Any]
 """Makes an observer from what stands behind its name; empty where nothing does."""
 
 
 def summary(make: Maker) -> str:
-    """What an observer says of itself in a line."""
-    return (make.__doc__ or "").strip().partition("\n")[0]
+    """What an observer, or a class, says of itself in a line."""
+    text = make.__doc__ if isinstance(make.__doc__, str) else ""
+    return readable(text.strip().partition("\n")[0])

@@ -97,6 +97,7 @@ class Dataset:
 Loader = Callable[..., Dataset]
 """Reads a source; that of files takes the `size` to which images are cut."""
 
+MANY = 16  # entries of a folder; that of a data set of shards has fewer
 VISION = ("cifar10", "cifar100", "fashion-mnist", "mnist", "svhn")
 
 
@@ -127,13 +128,17 @@ def _folder_of(variable: str) -> Path | None:
 
 def _users_folder() -> Path:
     """A cache folder of the user, also of one without a home."""
-    from platformdirs import user_cache_path
-
-    found = user_cache_path("ltbench")
-    if found.is_absolute() and (os.environ.get("HOME", "/") or "XDG_CACHE_HOME" in os.environ):
-        return found
     import tempfile
 
+    from platformdirs import user_cache_path
+
+    if os.environ.get("HOME", "~") or os.environ.get("XDG_CACHE_HOME"):
+        try:
+            found = user_cache_path("ltbench")
+        except RuntimeError:  # a user of whom the system knows nothing
+            found = Path()
+        if found.is_absolute():
+            return found
     return Path(tempfile.gettempdir()) / f"ltbench-{getattr(os, 'getuid', int)()}"
 
 
@@ -144,13 +149,14 @@ def folders_with_data() -> list[Path]:
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether a folder begins as a data set of images does."""
-    here = _names_in(folder)
-    shards = [name for name in here if name.startswith("train-")]
-    for below in {"data", "default"}.intersection(here):
-        shards += [name for name in _names_in(folder / below) if name.startswith("train")]
-    known = {"train", "training", "train.parquet", "train.txt"}
-    return bool(known.intersection(map(str.casefold, here)) or shards)
+    """Whether a folder, or one below it as a hub has them, begins as a data set of images does."""
+    here = [name.casefold() for name in _names_in(folder)]
+    if {"train", "training", "train.parquet", "train.txt"}.intersection(here):
+        return True
+    below = _names_in(folder) if len(here) < MANY else []
+    names = [name for one in below for name in _names_in(folder / one)]
+    shards = [name for name in (*here, *names) if name.startswith("train-")]
+    return "train" in names or any(name.endswith(".parquet") for name in shards)
 
 
 def _names_in(folder: Path) -> list[str]:

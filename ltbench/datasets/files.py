@@ -9,7 +9,7 @@ from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
 from ltbench.datasets.arrays import of_npz
 from ltbench.datasets.folders import listed, named, of_folders
-from ltbench.datasets.parquet import files_of, of_parquet
+from ltbench.datasets.parquet import of_parquet, shards_of
 from ltbench.datasets.pictures import Split, decoded
 from ltbench.errors import LTBenchError
 from ltbench.texts import readable
@@ -35,13 +35,14 @@ def read(path: Path, size: int | None = None) -> Dataset:
         return _decoded(called, *of_parquet([[path]]), size)
     if not path.is_dir():
         raise LTBenchError(f"data {called} is neither a folder nor a .parquet or .npz file")
-    shards = [files_of(path, split) for split in SPLITS]
-    if shards[0]:
-        return _decoded(called, *of_parquet([files for files in shards if files]), size)
+    shards, aside = shards_of(path)
+    if shards:
+        splits, names, notes = of_parquet(shards)
+        return _decoded(called, splits, names, [*aside, *notes], size)
     lists = [named(path, f"{split}.txt") for split in SPLITS]
     if lists[0]:
-        splits = [Split(file, list(listed(file))) for file in lists if file]
-        return _decoded(called, splits, None, [], size)
+        listed_ones = [Split(file, list(listed(file))) for file in lists if file]
+        return _decoded(called, listed_ones, None, [], size)
     return _decoded(called, *of_folders(path), size)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ltbench.datasets.folders import hidden
+from ltbench.datasets.folders import ASIDE, ENDINGS, hidden
 from ltbench.datasets.pictures import Source, Split, decoded
 from ltbench.errors import LTBenchError
 from ltbench.texts import composed, line, readable
@@ -22,38 +22,62 @@ if TYPE_CHECKING:
 IMAGES, LABELS = ("img", "image"), ("label", "labels", "fine_label")
 BYTES = ("binary", "large_binary", "binary_view", "fixed_size_binary")
 WORDS = ("string", "large_string", "string_view")
-BELOW = ("", "data", "default")  # where shards stand in the folder of a data set
+SPLITS = ("train", "test", *ASIDE)
 SHARD = re.compile(r"(?P<split>[a-z]+)(-(?P<number>\d+)-of-(?P<count>\d+)(-[0-9a-f]+)?)?\.parquet")
 
 
-def files_of(folder: Path, split: str) -> list[Path]:
-    """The parquet files of a split, in order: one, or its shards; none where there are none.
+def shards_of(folder: Path) -> tuple[list[list[Path]], list[str]]:
+    """The parquet files to train on, those to test on if there are any, and notes.
 
-    They are called `train.parquet` or `train-00000-of-00002.parquet`, in the folder or in `data`
-    below it, or stand in a folder `train`.
+    They are called `train.parquet` or `train-00000-of-00002.parquet`, or stand in a folder `train`;
+    all that in the folder, or in one below it, as `data` or a configuration of a hub.
 
     Raises:
-        LTBenchError: a shard is missing, or two hold one part.
+        LTBenchError: a shard is missing, two hold one part, or several folders could be meant.
     """
-    for below in BELOW:
-        found, counts = [], set()
-        for file in _listing(folder / below):
-            told = SHARD.fullmatch(file.name.casefold())
-            if told and told["split"] == split:
-                found.append((int(told["number"] or 0), file))
-                counts.add(int(told["count"] or 1))
-        if found:
-            found.sort()
-            if [number for number, _ in found] != list(range(counts.pop())) or counts:
-                names = ", ".join(file.name for _, file in found)
-                raise LTBenchError(
-                    f"{readable(str(folder))}: the parts of {split} are not whole: {names}"
-                )
-            return [file for _, file in found]
-        inner = _listing(folder / below / split)
-        if inner and all(file.suffix.casefold() == ".parquet" for file in inner):
-            return inner
-    return []
+    found = {"": _splits(folder)}
+    if "train" not in found[""] and not (folder / "train").exists():
+        found = {one.name: _splits(one) for one in _listing(folder) if _may_hold_shards(one)}
+    found = {name: splits for name, splits in found.items() if "train" in splits}
+    if len(found) > 1:
+        told = f"{readable(str(folder))} holds several data sets: {', '.join(found)}"
+        raise LTBenchError(f"{told}; name the folder of one")
+    for splits in found.values():
+        aside = [name for name in splits if name not in ("train", "test")]
+        notes = [f"the part {name} is not read" for name in aside]
+        return [splits[name] for name in ("train", "test") if name in splits], notes
+    return [], []
+
+
+def _may_hold_shards(folder: Path) -> bool:
+    """Whether this may be more than a folder of pictures, of which there may be very many."""
+    try:
+        with os.scandir(folder) as entries:
+            return not any(entry.name.lower().endswith(ENDINGS) for entry in entries)
+    except OSError:
+        return False
+
+
+def _splits(folder: Path) -> dict[str, list[Path]]:
+    """The parquet files of each split that stand in a folder, in order."""
+    parts: dict[str, list[tuple[int, int, Path]]] = {}
+    found = {}
+    for file in _listing(folder):
+        if told := SHARD.fullmatch(file.name.casefold()):
+            part = (int(told["number"] or 0), int(told["count"] or 1), file)
+            parts.setdefault(told["split"], []).append(part)
+        elif file.name.casefold() in SPLITS:
+            inner = _listing(file)
+            if inner and all(one.suffix.casefold() == ".parquet" for one in inner):
+                found[file.name.casefold()] = inner
+    for split, held in parts.items():
+        held.sort()
+        if [part[:2] for part in held] != [(k, len(held)) for k in range(len(held))]:
+            names = ", ".join(file.name for _, _, file in held)
+            where = readable(str(folder))
+            raise LTBenchError(f"{where}: the parts of {split} are not whole: {names}")
+        found[split] = [file for _, _, file in held]
+    return found
 
 
 def _listing(folder: Path) -> list[Path]:

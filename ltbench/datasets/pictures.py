@@ -111,7 +111,8 @@ def _part(split: Split, size: int | None, coloured: bool, made: Counter[str]) ->
             if image.shape[:2] != first.shape[:2]:
                 raise LTBenchError(
                     f"{source[0]} is {_shape(image)}, but {images[0][0]} is {_shape(first)}; "
-                    "images must be alike, or a size must be given"
+                    "images must be alike, or a size must be given: size in a protocol's [data], "
+                    "--size for ltbench info"
                 )
             if image.ndim > pixels.ndim - 1:
                 raise _Coloured

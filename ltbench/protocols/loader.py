@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.errors import LTBenchError, UnknownName
+from ltbench.texts import readable
 
 Known = Callable[[], Mapping[str, Path]]
 """Gives the file of each protocol that may be a base, by name."""
@@ -41,11 +42,12 @@ def _parsed(file: Path) -> dict[str, Any]:
     from tomllib import TOMLDecodeError
 
     try:
-        return _toml(file.read_text(encoding="utf-8"))
+        return _toml(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise LTBenchError(f"protocol {file} cannot be read: {error.strerror}") from None
+        told = f"protocol {readable(str(file))} cannot be read: {error.strerror}"
+        raise LTBenchError(told) from None
     except (TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LTBenchError(f"protocol {file} is not TOML: {error}") from None
+        raise LTBenchError(f"protocol {readable(str(file))} is not TOML: {error}") from None
 
 
 @cache

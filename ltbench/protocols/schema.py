@@ -1,11 +1,12 @@
 """What protocol files state: the tables that many tracks share, and what a protocol is."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -53,18 +54,29 @@ class Imbalance(Table, frozen=True):
     `profile` is filled from the largest class down, or takes the rows of the source as they are;
     `class_order` says which class is largest: the first label, or one that the cell's seed
     chooses. `draw` says what shuffles the rows of a class: seed 0 for all cells (the published
-    rule), or the cell's seed. `minority` is the share of classes that are small in a step.
+    rule), or the cell's seed. Both need not be told of a source as it is, which has an order.
+    `minority` is the share of classes that are small in a step.
     """
 
     profile: Literal["exponential", "step", "linear", "counts", "source"]
-    class_order: Literal["label", "seed"]
-    draw: Literal["fixed", "seed"]
+    class_order: Literal["label", "seed"] | None = None
+    draw: Literal["fixed", "seed"] | None = None
     n_max: AtLeastOne | None = None
     factor: Annotated[float, Meta(ge=1)] | None = None
     counts: list[AtLeastOne] | None = None
     minority: Annotated[float, Meta(gt=0, lt=1)] = 0.5
 
+    @staticmethod
+    def also_required(content: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys that a table with this content cannot do without, beside those of all."""
+        return () if content.get("profile") == "source" else ("class_order", "draw")
+
     def __post_init__(self) -> None:
+        for key, usual in (("class_order", "label"), ("draw", "fixed")):
+            if getattr(self, key) is None:
+                if self.profile != "source":
+                    raise ValueError(f"key {key} is missing")
+                force_setattr(self, key, usual)
         given = {key for key in ("n_max", "factor", "counts") if getattr(self, key) is not None}
         needed = {"counts": {"counts"}, "source": set()}.get(self.profile, {"n_max", "factor"})
         if given != needed:
@@ -161,6 +173,10 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     compute: Compute
     contrasts: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        told = f"version {self.version}, track {self.track}, hash {self.hash}"
+        return f"<Protocol {self.name}: {told}>"
+
     @property
     def track(self) -> str:
         return str(self.__struct_config__.tag)
@@ -191,6 +207,12 @@ class Classification(Protocol, frozen=True, kw_only=True):
     network: dict[str, Any]
     budget: Budget
     scoring: Scoring
+
+    @staticmethod
+    def also_required(content: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys that a protocol with this content cannot do without, beside those of all."""
+        network = content.get("network")
+        return ("network.name",) if isinstance(network, dict) and "name" not in network else ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.network.get("name"), str):

@@ -2,16 +2,18 @@
 
 import ast
 import hashlib
+import inspect
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -43,7 +45,7 @@ class Outline:
 class Plugin:
     """A module that may hold hooks; `file` is None where its source cannot be found.
 
-    `module` is its name, empty for a single file.
+    `module` is its name, empty for a single file; `text` the source of what has no file.
     """
 
     name: str
@@ -53,10 +55,11 @@ class Plugin:
     load: Callable[[], Any] = field(repr=False)
     built_in: bool = False
     module: str = ""
+    text: str = field(default="", repr=False)
 
     @cached_property
     def source(self) -> str:
-        return text_of(self.file) if self.file is not None else ""
+        return self.text or (text_of(self.file) if self.file is not None else "")
 
     @cached_property
     def digest(self) -> str:
@@ -363,3 +366,32 @@ def from_file(file: Path) -> Plugin:
         return module
 
     return Plugin(readable(file.stem), "file", "0", file, load)
+
+
+def from_class(cls: type) -> Plugin:
+    """The plugin that a class is which was handed over as an object, with what it inherits from."""
+    ours = ("abc", "builtins", "ltbench", "torch", "typing")
+    own = [one for one in cls.__mro__ if one.__module__.partition(".")[0] not in ours]
+    text = "\n".join(map(_source_of, own))
+    return Plugin(cls.__qualname__, "object", "0", None, lambda: None, text=text)
+
+
+def _source_of(cls: type) -> str:
+    """The source of a class; where there is none, as in a prompt, what it was compiled to."""
+    try:
+        return textwrap.dedent(inspect.getsource(cls))
+    except (OSError, TypeError):
+        held = {
+            k: v for k, v in vars(cls).items() if k not in ("__doc__", "__dict__", "__weakref__")
+        }
+        return repr([(name, _compiled(value)) for name, value in sorted(held.items())])
+
+
+def _compiled(value: Any) -> Any:
+    """What decides what a function does, or a value, whatever the line and file it stands in."""
+    value = getattr(value, "__func__", getattr(value, "fget", value))
+    code = getattr(value, "__code__", value)
+    if not isinstance(code, CodeType):
+        return value if isinstance(value, str | int | float | bytes | NoneType) else type(value)
+    parts = code.co_code, code.co_names, code.co_varnames, tuple(map(_compiled, code.co_consts))
+    return (*parts, getattr(value, "__defaults__", None))

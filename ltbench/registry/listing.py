@@ -66,7 +66,10 @@ def _protocols(registry: Registry) -> Found:
 
 def _datasets(registry: Registry) -> Found:
     folder = _data_folder()
-    inner = folder.iterdir() if folder.is_dir() else []
+    try:
+        inner = list(folder.iterdir())
+    except OSError:  # there is none that can be read
+        inner = []
     return [(name,) for name in registry.datasets()], [folder, *inner]
 
 

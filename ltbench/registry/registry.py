@@ -15,6 +15,7 @@ from ltbench.registry.discovery import (
     GROUP,
     Outline,
     Plugin,
+    from_class,
     from_file,
     in_precedence,
     outlines,
@@ -76,6 +77,7 @@ class Registry:
             composed(name): os.path.expanduser(path) for name, path in dict(data or {}).items()
         }
         self.left_out: list[LeftOut] = []
+        self.objects: list[str] = []  # the names of methods that came as objects
         self.stamps = stamps()
         self.plugins = in_precedence([from_file(Path(file)) for file in files], self.stamps)
         self._loaded: set[Plugin] = set()
@@ -180,24 +182,65 @@ class Registry:
         self._load_every()
         return dict(sorted(self._methods.items()))
 
-    def recipe(self, text: str) -> "Recipe":
-        """The composed method that a text such as "ldam+drw+sam(rho=0.8)" spells."""
-        from ltbench.contract.recipes import recipe
+    def recipe(self, given: "str | Method") -> "Recipe":
+        """The composed method that a text such as "ldam+drw+sam(rho=0.8)" spells, or an object is.
 
-        return recipe(text, self.method)
+        Raises:
+            LTBenchError: a malformed text, an unknown name or parameter, a conflict; or an object
+                that is no method, or takes the name of another.
+        """
+        from ltbench.contract.method import Method
+        from ltbench.contract.recipes import Recipe, recipe
 
-    def protocol(self, name: str | Path) -> "Protocol":
-        """The protocol of a name, or of a TOML file's path.
+        if isinstance(given, str):
+            return recipe(given, self.method)
+        if isinstance(given, type) and issubclass(given, Method):
+            given = given()
+        if not isinstance(given, Method):
+            raise LTBenchError(f"{line(given, repr)} is no recipe: neither a text nor a method")
+        return Recipe(*map(self._adopted, given.methods if isinstance(given, Recipe) else [given]))
+
+    def _adopted(self, method: "Method") -> "Method":
+        """A method that was handed over as an object, of which a record can tell."""
+        from ltbench.contract.method import refusal, values
+        from ltbench.contract.recipes import make
+
+        kind, name = type(method), type(method).name
+        for plugin in self.plugins if name not in self._methods else ():
+            read = self._read_plainly[plugin]
+            if read is None or any(outline.name == name for outline in read):
+                self._load(plugin)
+        if name not in self._methods:
+            reason = refusal(kind)
+            if reason is not None:
+                raise LTBenchError(f"{line(method, repr)} cannot be run: {reason}")
+            self._methods[name], self._owners[name] = kind, from_class(kind)
+            self.objects.append(name)
+        if self._methods[name] is not kind:
+            raise LTBenchError(
+                f"{kind.__name__}.name is {name!r}, which another method is called; choose another"
+            )
+        return make(kind, values(method))
+
+    def protocol(self, given: "str | Path | Protocol") -> "Protocol":
+        """The protocol of a name, or of a TOML file's path; one that is there is taken as it is.
 
         Raises:
             LTBenchError: an unknown name, or a file that states no protocol.
         """
-        if str(name).endswith(".toml"):
-            return self._read(Path(name))
+        from ltbench.protocols.schema import Protocol
+
+        if isinstance(given, Protocol):
+            return given
+        if not isinstance(given, str | os.PathLike):
+            raise LTBenchError(f"{line(given, repr)} is no protocol, and no name or file of one")
+        name = str(given)
+        if name.casefold().endswith(".toml"):
+            return self._read(Path(os.path.expanduser(name)))
         found = self.protocols()
         if name not in found:
-            raise self._unknown("protocol", str(name), found)
-        return self._read(found[str(name)])
+            raise self._unknown("protocol", name, found)
+        return self._read(found[name])
 
     def _read(self, file: Path) -> "Protocol":
         """The protocol that a file states.
@@ -206,12 +249,17 @@ class Registry:
             LTBenchError: it states none, or one of a track that is not there.
         """
         from ltbench.protocols.loader import content
+        from ltbench.protocols.schema import Protocol
+        from ltbench.validation import missing
 
-        stated, owner = content(file, self.protocols), f"protocol {file}"
+        stated, owner = content(file, self.protocols), f"protocol {readable(str(file))}"
         name = stated.get("track")
+        if name is None:
+            lacking = ["track", *missing(stated, Protocol)]
+            told = "key track is missing" if len(lacking) == 1 else "keys are missing: "
+            raise LTBenchError(f"{owner}: {told}{', '.join(lacking[len(lacking) == 1 :])}")
         if not isinstance(name, str):
-            told = "key track is missing" if name is None else f"track is {name!r}, not a text"
-            raise LTBenchError(f"{owner}: {told}")
+            raise LTBenchError(f"{owner}: track is {name!r}, not a text")
         try:
             track = self.track(name)
         except LTBenchError as error:

@@ -116,6 +116,11 @@ class Record(
     def __str__(self) -> str:
         return cell_name(self.recipe, self.seed, self.table)
 
+    def __repr__(self) -> str:
+        found = ((name, value) for name, value in self.measures.items() if value is not None)
+        told = next((f", {name} {value:.4g}" for name, value in found), "")
+        return f"<Record of {self.protocol}: {self}, {self.status}{told}>"
+
     def sealed(self) -> "Record":
         """The record as its file gives it back, with the digest of that."""
         again = _DECODER.decode(msgspec.json.encode(self))

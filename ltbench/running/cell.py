@@ -25,6 +25,7 @@ from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
 from ltbench.training.method_state import Unresumable
+from ltbench.training.threads import bounded
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def run_cell(
             raise source
         recipe = copy.deepcopy(cell.recipe)
         threads = protocol.compute.threads
-        with environment.own(threads, cell.seed), checkpoints.used(checkpoint):
+        own = environment.own(threads, cell.seed)
+        with own, bounded(threads), checkpoints.used(checkpoint):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
         notes = [*getattr(source, "notes", ()), *outcome.notes]

@@ -26,6 +26,7 @@ from ltbench.results.records import Origin, Record
 from ltbench.running.cell import Cell, blank, run_cell
 from ltbench.running.processes import Limits, Worker, can_fork
 from ltbench.training import environment
+from ltbench.training.threads import VARIABLES
 
 RETRIES = 3  # of a cell whose node or worker died
 LOOK = 0.1  # seconds between looks at a cell, on its node
@@ -92,12 +93,11 @@ class Pool:
         self.ray, self.ours = _connected(cluster.address)
         self.in_hand: dict[Any, Cell] = {}
         self.sources = self.ray.put(dict(sources))
-        threads = os.environ.get("OMP_NUM_THREADS", "1")
         self.work = self.ray.remote(_work).options(
             num_cpus=self.cpus,
             num_gpus=self.gpus,
             max_retries=RETRIES,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
+            runtime_env={"env_vars": dict.fromkeys(VARIABLES, "1")},
         )
 
     def __enter__(self) -> "Pool":

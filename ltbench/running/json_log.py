@@ -1,6 +1,5 @@
 """A log of a run for machines: a JSON object a line."""
 
-import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,7 +39,6 @@ class JsonLog(Observer):
         super().__init__(argument)
         if not argument:
             raise LTBenchError("a JSON log needs a file, as in --log-json run.jsonl, or - ")
-        argument = os.path.expanduser(argument)
         try:
             self.file = sys.stderr if argument == "-" else open(argument, "a", encoding="utf-8")  # noqa: SIM115
         except OSError as error:

@@ -1,5 +1,6 @@
 """Observers: told what goes on in a run, such as a progress bar, a log or a tracker."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -120,7 +121,7 @@ def chosen(registry: "Registry", words: Iterable[str]) -> dict[str, Observer]:
         name, _, argument = text.partition("=")
         make = registry.observer(name)
         try:
-            observers[text] = make(argument)
+            observers[text] = make(os.path.expanduser(argument))
         except (KeyboardInterrupt, LTBenchError):
             raise
         # A stranger's observer may raise anything at all; nothing has been run yet.

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ltbench.contract.method import Method
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -15,6 +16,7 @@ from ltbench.registry.registry import Registry
 from ltbench.results import records
 from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
+from ltbench.running.request import seeds_of, shard_of
 from ltbench.training import environment, events
 
 RESULTS = Path("leaderboards")
@@ -71,9 +73,9 @@ def _notes(source: Any) -> Sequence[str]:
 
 def plan(
     registry: Registry,
-    protocol_name: str | Path,
-    recipes: Sequence[str] = (),
-    seeds: int | None = None,
+    protocol_name: str | Path | Protocol,
+    recipes: Sequence[str | Method] = (),
+    seeds: int | Iterable[int] | None = None,
     results: Path = RESULTS,
     device: str = "cpu",
     fresh: bool = False,
@@ -82,6 +84,7 @@ def plan(
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
+    Recipes are texts or objects, `seeds` how many or which.
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
     says that the device is that of other machines.
@@ -92,9 +95,13 @@ def plan(
     """
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
-    composed = [registry.recipe(text) for text in (*track.floor, *(recipes or protocol.recipes))]
-    if seeds is not None and seeds < 1:
-        raise LTBenchError(f"{seeds} seeds leave nothing to run; at least 1 is needed")
+    composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+    if elsewhere and registry.objects:
+        raise LTBenchError(
+            f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
+            "a file and name that as a plugin"
+        )
+    chosen = seeds_of(seeds, protocol.seeds)
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
     track.plan(protocol, sources, torch.device("cpu") if elsewhere else where)
@@ -104,13 +111,11 @@ def plan(
         Cell(
             track, protocol, recipe, seed, getattr(source, "fingerprint", ""), origins[text], table
         )
-        for seed in range(seeds or protocol.seeds)
+        for seed in chosen
         for table, source in sources.items()
         for text, recipe in distinct.items()
     ]
-    part, parts = shard
-    if not 1 <= part <= parts:
-        raise LTBenchError(f"shard {part}/{parts} is none; the first of two is 1/2")
+    part, parts = shard_of(shard)
     cells = cells[part - 1 :: parts]
     done = [] if fresh else list(finished(cells, results))
     code = tuple(
