@@ -9,7 +9,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import registry_of
 from ltbench.results.records import Record
-from ltbench.running.execute import execute
+from ltbench.running.execute import execute, require_jobs
 from ltbench.running.observers import chosen, watched
 from ltbench.running.plan import RESULTS, Watcher, plan
 from ltbench.running.processes import Limits
@@ -49,6 +49,8 @@ def run(
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.
     """
+    require_jobs(jobs)
+    limits = Limits(timeout, memory)
     registry = registry_of(plugins, data)
     observers = chosen(registry, observe)
     planned = plan(
@@ -62,7 +64,6 @@ def run(
         shard,
         elsewhere=cluster is not None,
     )
-    limits = Limits(timeout, memory) if timeout or memory else None
     made = []
     with watched(planned, observers) as told:
         for event in execute(planned, jobs, limits, cluster=cluster, watch=told):

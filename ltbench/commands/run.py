@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "Without it, the protocol's own recipes.",
 )
 @click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1, not the protocol's number.")
-@click.option("--jobs", type=int, metavar="N", help="Cells at a time; as many as cores by default.")
+@click.option("--jobs", type=int, metavar="N", help="Cells at a time; one a core, or one on a GPU.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--address", help="The Ray cluster, as ray://HOST:10001; else one started here.")
@@ -88,25 +88,24 @@ def command(
     same command continues a run that was stopped.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # counts only before torch is loaded
-    if jobs is not None and jobs < 1:
-        raise LTBenchError(f"{jobs} jobs can run nothing; at least 1 is needed")
-    for name, limit in (("timeout", timeout), ("memory", memory)):
-        if limit is not None and not 0 < limit < float("inf"):
-            raise LTBenchError(f"a {name} of {limit:g} is no limit; it must be above 0")
     for name, given in (("address", address), ("gpu-share", gpu_share)):
         if given is not None and executor != "ray":
             raise LTBenchError(f"--{name} {given} is for --executor ray")
     from ltbench.running import plan as plans
+    from ltbench.running.execute import require_jobs
     from ltbench.running.processes import Limits
     from ltbench.training.environment import usable_cores
 
+    require_jobs(1 if jobs is None else jobs)
+    limits = Limits(timeout, memory)
     cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     part = _shard(shard) if shard is not None else (1, 1)
     plan = plans.plan(
         registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster)
     )
-    jobs = jobs or max(1, usable_cores() // plan.protocol.compute.threads)
+    at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
+    jobs = jobs or max(1, at_once)
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
@@ -114,7 +113,7 @@ def command(
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return
     observers = _observers(registry, observe, log_json)
-    made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast, observers, cluster)
+    made, stopped = _run(plan, jobs, limits, fail_fast, observers, cluster)
     rejected: list[Rejected] = []
     if made or plan.done:
         rejected = _show_table(registry, protocol, results, plan, made)

@@ -18,6 +18,8 @@ from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
 from ltbench.training.method_state import Unresumable
 
+HERE = torch.device("cpu")  # what a record names where a GPU must not, or cannot, be asked
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -48,20 +50,27 @@ def run_cell(
     """
     checkpoint = checkpoint or Checkpoint()
     protocol, recipe = cell.protocol, copy.deepcopy(cell.recipe)
+    came: list[int] = []
     try:
         if isinstance(source, LTBenchError):
             raise source
         threads = protocol.compute.threads
-        with environment.own(threads, cell.seed), checkpoints.used(checkpoint):
+        with (
+            environment.interrupts(came),
+            environment.own(threads, cell.seed),
+            checkpoints.used(checkpoint),
+        ):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
         record = yielded(blank(cell, device, outcome.status, outcome.reason), outcome)
-    except Unresumable as error:
-        checkpoint.drop()
-        events.say(f"begins anew, not from its checkpoint: {error}")
-        return run_cell(cell, source, device, checkpoint)
     # A stranger's method may raise anything at all; that must cost its own cells only.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if came:  # it is the user who wants to stop
+            raise
+        if isinstance(error, Unresumable) and checkpoint.times:
+            checkpoint.drop()
+            events.say(f"begins anew, not from its checkpoint: {error}")
+            return run_cell(cell, source, device, checkpoint)
         return blank(cell, device, *failure(error, cell.recipe)), None
     return record, outcome.arrays
 
