@@ -32,7 +32,7 @@ def line(value: object, says: Callable[[Any], str] = str) -> str:
     try:
         text = says(value)
     # A stranger's class may raise anything at all where it should say something.
-    except Exception:
+    except BaseException:
         text = "it cannot say what it is"
     text = " ".join(readable(text).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 
+from ltbench import Method, Recipe
 from ltbench.api import run
 from ltbench.results import records
 from ltbench.results.records import arrays_of, read
-from ltbench.training import checkpoints
+from ltbench.testing.probes import probe_run
+from ltbench.training import checkpoints, engine
 from ltbench.training.checkpoints import path_of
 from ltbench.training.timing import Clock, aside
 
@@ -334,3 +336,35 @@ def test_no_clock_counts_what_goes_on_aside(monkeypatch):
             now[0] += 100
         now[0] += 2
     assert clock.seconds == 13
+
+
+def test_tensors_of_a_gpu_come_back_on_the_gpu_of_the_run(monkeypatch):
+    moved = []
+
+    def restored(storage, place):
+        moved.append(place)
+        return storage
+
+    monkeypatch.setattr(checkpoints, "default_restore_location", restored)
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    packed = checkpoints._packed({"held": torch.arange(3)}, "key")
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cpu")
+    plain = checkpoints._packed({"held": torch.arange(3)}, "key")
+    for content in (packed, plain):
+        kept = checkpoints._unpacked(content, "key", torch.device("cuda:1"))
+        assert kept["held"].tolist() == [0, 1, 2]
+    assert moved == ["cuda:1"]
+
+
+def test_the_generator_of_a_gpu_is_kept_and_put_back(monkeypatch):
+    held = {"state": torch.tensor([1, 2], dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: held["state"])
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda state, device: held.update(state=(state, device))
+    )
+    run = probe_run(Recipe(Method()), (4, 2), torch.float32)
+    run.device, model = torch.device("cuda"), torch.nn.Linear(1, 1)
+    kept = engine._state(1, model, torch.optim.SGD(model.parameters(), lr=1.0), run)
+    assert kept["cuda"].tolist() == [1, 2]
+    engine._restore(kept, run)
+    assert (held["state"][0] is kept["cuda"], held["state"][1]) == (True, torch.device("cuda"))

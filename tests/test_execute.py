@@ -1,6 +1,7 @@
 import os
 import textwrap
 
+import numpy as np
 import pytest
 from msgspec import structs
 
@@ -302,3 +303,29 @@ def test_a_protocol_of_a_plugin_runs_on_its_data(install, tmp_path, tiny, result
     planned = plan(Registry(), "theirs", ["erm"], 1, results)
     assert planned.sources[""].classes == ("a", "b", "c")
     assert isinstance(Registry().protocol("theirs"), type(planned.protocol))
+
+
+def test_a_record_that_was_cut_off_from_its_arrays_is_made_again(go, results, monkeypatch):
+    first = go("erm", "sam", seeds=1)[0]
+    moved, replace = [], os.replace
+
+    def dies(source, target):
+        moved.append(target)
+        if len(moved) > 1:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    other = {"labels": np.zeros(3, np.uint8)}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", dies)
+        write(results, structs.replace(first[0], digest=""), other)
+    assert read(path_of(results, "tiny", "erm", 0)) == first[0]
+    again, ran = go("erm", "sam", seeds=1)
+    assert ran == 1
+    assert [arrays_of(results, record)["labels"].shape for record in again] == [(200,)] * 2
+
+
+def test_a_record_whose_arrays_stand_elsewhere_is_not_made_again(go, results):
+    go("erm", seeds=1)
+    path_of(results, "tiny", "erm", 0).with_suffix(".npz").unlink()
+    assert go("erm", seeds=1)[1] == 0

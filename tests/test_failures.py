@@ -60,7 +60,7 @@ def run(tmp_path, tiny, line, file="mine.py", jobs=1):
 
 RAISED = [
     ("raise Strange()", "Strange: it cannot say what it is (mine.py, line 27)"),
-    ("raise ValueError", "ValueError: no message (mine.py, line 27)"),
+    ("raise ValueError", "ValueError (mine.py, line 27)"),
     ("raise Exit('now')", "Exit: now (mine.py"),
     ("raise asyncio.CancelledError", "CancelledError"),
     ("raise SystemExit(0)", "SystemExit: 0"),

@@ -1,13 +1,17 @@
 import os
+import re
+import subprocess
 import sys
 import textwrap
 import time
 
 import pytest
+import torch
 
 from ltbench import LTBenchError
 from ltbench.api import run
-from ltbench.running.processes import Limits, Worker
+from ltbench.running.processes import Limits, Worker, can_fork
+from ltbench.tracks.recognition import track
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
@@ -15,6 +19,8 @@ HOSTILE = """
     import ctypes, os, subprocess, sys, threading, time
     import torch
     from ltbench import Method, hookimpl
+    from ltbench.tracks.recognition import track
+    from ltbench.training import timing
 
     class Hangs(Method):
         name = "hangs"
@@ -97,6 +103,20 @@ HOSTILE = """
         name = "raises"
         def prepare(self, run):
             raise type("Strange", (BaseException,), {})
+
+    class Patches(Method):
+        name = "patches"
+        def build(self, model, run):
+            track.time_plain = lambda *given: 1e9
+            return model
+        def prepare(self, run):
+            torch.exp = None
+
+    class StopsClock(Method):
+        name = "stops-clock"
+        def build(self, model, run):
+            timing._worked = lambda: 0.0
+            return model
 
     class Diverges(Method):
         name = "diverges"
@@ -199,9 +219,96 @@ def gone(pid):
 
 
 def test_limits_that_cannot_be_kept_are_refused(go, monkeypatch):
-    monkeypatch.setattr("ltbench.running.execute.can_fork", lambda: False)
-    with pytest.raises(LTBenchError, match="need Linux and the device cpu"):
+    monkeypatch.setattr("ltbench.running.execute.can_fork", lambda device: False)
+    with pytest.raises(LTBenchError, match="need Linux, and a process that has not used the GPU"):
         go("erm", memory=100)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"jobs": 0}, "0 jobs can run nothing; at least 1 is needed"),
+        ({"jobs": -2}, "-2 jobs can run nothing"),
+        ({"jobs": 1.5}, "jobs 1.5: expected a whole number"),
+        ({"jobs": float("nan")}, "jobs nan: expected a whole number"),
+        ({"timeout": 0}, "a timeout of 0 is no limit; it must be above 0"),
+        ({"timeout": -1.5}, "a timeout of -1.5 is no limit"),
+        ({"memory": 0.0}, "a memory of 0 is no limit"),
+        ({"memory": float("inf")}, "a memory of inf is no limit"),
+    ],
+)
+def test_jobs_and_limits_that_are_none_are_refused(go, options, told):
+    with pytest.raises(LTBenchError, match=re.escape(told)):
+        go("erm", **options)
+
+
+USED = {
+    "scikit-learn": """
+        import numpy as np
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        x = np.random.rand(2000, 10)
+        HistGradientBoostingClassifier(max_iter=2).fit(x, x[:, 0] > 0.5)
+    """,
+    "torch": """
+        import torch
+        torch.set_num_threads(2)
+        x = torch.rand(1000, 1000)
+        torch.exp(x @ x)
+    """,
+    "a protocol of two threads": "",
+}
+
+
+@pytest.mark.parametrize("used", USED)
+def test_cells_end_whatever_used_openmp_before_they_were_forked(tiny, tmp_path, used):
+    if not USED[used]:
+        tiny.write_text(tiny.read_text().replace("threads = 1", "threads = 2"))
+    script = tmp_path / "notebook.py"
+    run = f"""
+        import ltbench
+        found = ltbench.run({str(tiny)!r}, ["erm"], 2, jobs=2, timeout=120)
+        print([record.status for record in found])
+    """
+    script.write_text(textwrap.dedent(USED[used]) + textwrap.dedent(run))
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, timeout=500
+    )
+    assert done.stdout.decode().strip() == "['ok', 'ok']", done.stderr.decode()
+
+
+def test_nothing_is_forked_where_openmp_cannot_be_ended(monkeypatch):
+    class Old:
+        omp_pause_resource_all = None
+
+    assert can_fork()
+    monkeypatch.setattr("ltbench.running.processes._openmps", lambda modules: [Old()])
+    assert not can_fork()
+
+
+def test_the_gpu_is_left_to_forked_processes_until_this_one_uses_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert can_fork(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert not can_fork(torch.device("cuda"))
+    assert can_fork(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_a_method_patches_reaches_no_other_cell(go, jobs):
+    before = track.time_plain
+    found = go("patches", "erm", "sam", seeds=2, jobs=jobs, timeout=None)
+    assert found["patches"].timing.reference_work > 1e8
+    assert max(found[name].timing.reference_work for name in ("erm", "sam")) < 1e6
+    assert track.time_plain is before
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_clock_that_stands_still_costs_its_own_cell(go, jobs):
+    found = go("stops-clock", "erm", jobs=jobs, timeout=None)
+    assert found["erm"].status == "ok"
+    assert found["stops-clock"].status == "failed"
+    assert "of plain training is no cost" in found["stops-clock"].reason
 
 
 def test_twelve_hostile_methods_among_forty_cells_cost_their_own_rows_alone(go):

@@ -1,4 +1,5 @@
 import re
+import textwrap
 
 import numpy as np
 import pytest
@@ -392,3 +393,98 @@ def test_probe_steps_builds_what_the_recipe_builds():
     (state,) = probe_steps("ldam", Model(), [(x, y)], (2, 2), 0.1)
     assert list(state) == ["head.weight"]
     assert state["head.weight"].dtype == torch.float64
+
+
+class Interrupts(Method):
+    name = "interrupts"
+
+    def adjust(self, scores, labels, run):
+        raise KeyboardInterrupt
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise KeyError("text")
+
+
+class Mumbles(Method):
+    name = "mumbles"
+
+    def adjust(self, scores, labels, run):
+        raise Mute
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (Interrupts(), "it raised KeyboardInterrupt"),
+        (Mumbles(), "it raised Mute: it cannot say what it is"),
+    ],
+)
+def test_whatever_a_method_raises_is_a_finding(method, told):
+    report = check_method(method)
+    assert not report.passed
+    assert told in {finding.text for finding in report.findings}
+
+
+class BrokenTrack:
+    name = "broken"
+
+    def checks(self, recipe):
+        raise LookupError("no checks today")
+
+
+class Tracks:
+    """A registry with a stranger's track before the project's own, or alone."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def tracks(self):
+        own = {name: installed().track(name) for name in self.names}
+        return {"broken": BrokenTrack(), **own}
+
+
+def test_a_track_that_raises_when_asked_for_checks_costs_no_method_of_others():
+    plain = check_method("logit-adjustment")
+    assert check_method("logit-adjustment", Tracks("recognition")) == plain
+    (finding,) = check_method("logit-adjustment", Tracks()).findings
+    assert finding.status == "failed"
+    told = "track broken, asked for its checks, raised LookupError: no checks today"
+    assert finding.text == told
+
+
+EXITS = """
+    import os, sys
+    import torch
+    from ltbench import Method, hookimpl
+
+    class Exits(Method):
+        name = "exits"
+        def adjust(self, scores, labels, run):
+            print("no more", flush=True)
+            os._exit(7)
+
+    class Patches(Method):
+        name = "patches"
+        def adjust(self, scores, labels, run):
+            torch.allclose = lambda *given: False
+            return scores
+
+    @hookimpl
+    def register_methods(register):
+        register(Exits)
+        register(Patches)
+"""
+
+
+def test_a_method_that_ends_its_process_is_reported_and_the_others_are_checked(ltbench, tmp_path):
+    path = tmp_path / "exits.py"
+    path.write_text(textwrap.dedent(EXITS))
+    done = ltbench("check", "exits", "patches", "logit-adjustment", "--plugin", path)
+    assert done.exit_code == 1
+    assert "exits: FAILED, 0 checks passed" in done.stdout
+    assert "exit code 7" in done.stdout
+    assert "it last printed: no more" in done.stdout
+    assert "patches: FAILED" in done.stdout
+    assert "logit-adjustment: ok" in done.stdout

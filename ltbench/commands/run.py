@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "Without it, the protocol's own recipes.",
 )
 @click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1, not the protocol's number.")
-@click.option("--jobs", type=int, metavar="N", help="Cells at a time; as many as cores by default.")
+@click.option("--jobs", type=int, metavar="N", help="Cells at a time; one a core, or one on a GPU.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--address", help="The Ray cluster, as ray://HOST:10001; else one started here.")
@@ -103,7 +103,8 @@ def command(
     plan = plans.plan(
         registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster)
     )
-    jobs = jobs or max(1, usable_cores() // plan.protocol.compute.threads)
+    at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
+    jobs = jobs or max(1, at_once)
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)

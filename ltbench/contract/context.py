@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,6 +49,69 @@ class Rows:
         """What rows hold, each, besides inputs and labels."""
         held = {"groups": self.groups, "mask": self.mask}
         return {name: tensor for name, tensor in held.items() if tensor is not None}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row's inputs."""
+        return tuple(self.inputs.shape[1:])
+
+    def inputs_at(self, index: Tensor) -> Tensor:
+        """The inputs [M, ...] of the rows at the positions `index` [M]."""
+        return self.inputs[index]
+
+    def portions(self) -> Iterator[Tensor]:
+        """All inputs in their order, some at a time."""
+        every = torch.arange(len(self), device=self.labels.device)
+        return map(self.inputs_at, every.split(PREDICTED_AT_ONCE))
+
+
+class Chosen(Rows):
+    """The rows at some positions of others, whose inputs are not copied.
+
+    They are gathered a batch at a time, or all of them once somebody reads `inputs`.
+    """
+
+    source: Rows
+    index: Tensor
+
+    @classmethod
+    def out_of(cls, source: Rows, index: Tensor, labels: Tensor | None = None) -> "Chosen":
+        """The rows at the positions `index` [N], maybe with labels [N] of their own."""
+        chosen = cls.__new__(cls)
+        beside = {"groups": source.groups, "mask": source.mask}
+        vars(chosen).update(
+            {name: None if held is None else held[index] for name, held in beside.items()},
+            labels=source.labels[index] if labels is None else labels,
+            categorical=source.categorical,
+            source=source,
+            index=index,
+        )
+        return chosen
+
+    @property
+    def copied(self) -> bool:
+        return "inputs" in vars(self)
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        return self.source.inputs_at(self.index)
+
+    def __getitem__(self, index: Tensor) -> Rows:
+        if self.copied:  # and maybe written to
+            return super().__getitem__(index)
+        return Chosen.out_of(self.source, self.index[index], self.labels[index])
+
+    def to(self, device: torch.device) -> Rows:
+        return super().to(device) if self.copied or device.type != "cpu" else self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return super().shape if self.copied else self.source.shape
+
+    def inputs_at(self, index: Tensor) -> Tensor:
+        if self.copied:
+            return super().inputs_at(index)
+        return self.source.inputs_at(self.index[index])
 
 
 @dataclass(frozen=True)

@@ -313,6 +313,14 @@ def read_of(path: Path, protocol: str, track: str = "") -> Record | Rejected:
     return record
 
 
+def is_whole(results: Path, record: Record) -> bool:
+    """Whether the arrays beside a record are its own, as they are not where its replacement was cut
+    off in the middle; they may stand elsewhere.
+    """
+    path = place_of(results, record).with_suffix(".npz")
+    return not (record.arrays and path.exists()) or _hash_of(path.read_bytes()) == record.arrays
+
+
 def arrays_of(results: Path, record: Record) -> dict[str, NDArray[Any]]:
     """The arrays beside a record; of a classifier labels, predicted and confidence, each [N].
 

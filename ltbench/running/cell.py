@@ -27,6 +27,8 @@ from ltbench.training.failures import failure
 from ltbench.training.method_state import Unresumable
 from ltbench.training.threads import bounded
 
+HERE = torch.device("cpu")  # what a record names where a GPU must not, or cannot, be asked
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -57,13 +59,18 @@ def run_cell(
     """
     checkpoint = checkpoint or Checkpoint()
     protocol = cell.protocol
+    came: list[int] = []
     try:
         if isinstance(source, LTBenchError):
             raise source
         recipe = copy.deepcopy(cell.recipe)
         threads = protocol.compute.threads
-        own = environment.own(threads, cell.seed)
-        with own, bounded(threads), checkpoints.used(checkpoint):
+        with (
+            environment.interrupts(came),
+            environment.own(threads, cell.seed),
+            bounded(threads),
+            checkpoints.used(checkpoint),
+        ):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
         notes = [*getattr(source, "notes", ()), *outcome.notes]
@@ -72,14 +79,14 @@ def run_cell(
         refusal = cell.track.refused(record)
         if refusal is not None:
             raise LTBenchError(refusal)
-    except Unresumable as error:
-        checkpoint.drop()
-        events.say(f"begins anew, not from its checkpoint: {error}")
-        return run_cell(cell, source, device, checkpoint)
-    except KeyboardInterrupt:
-        raise
     # A stranger's method may raise anything at all; that must cost its own cells only.
     except BaseException as error:
+        if came:  # it is the user who wants to stop
+            raise
+        if isinstance(error, Unresumable) and checkpoint.times:
+            checkpoint.drop()
+            events.say(f"begins anew, not from its checkpoint: {line(error)}")
+            return run_cell(cell, source, device, checkpoint)
         return blank(cell, device, *failure(error, cell.recipe)), None
     return record, outcome.arrays
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import msgspec
@@ -23,15 +22,13 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.results.records import Origin, Record
-from ltbench.running.cell import Cell, blank, run_cell
-from ltbench.running.processes import Limits, Worker, can_fork
+from ltbench.running.cell import HERE, Cell, blank, run_cell
+from ltbench.running.processes import Died, Limits, Worker, can_fork
 from ltbench.training import environment
 from ltbench.training.threads import VARIABLES
 
 RETRIES = 3  # of a cell whose node or worker died
-LOOK = 0.1  # seconds between looks at a cell, on its node
 SAME_CODE = "all nodes need this version of ltbench, and all methods, installed"
-HERE = torch.device("cpu")  # what a record names where a GPU must not, or cannot, be asked
 
 Outcome = tuple[Record, Arrays | None]
 
@@ -213,7 +210,7 @@ def _work(task: Task, stored: list[Any]) -> Outcome | str:
     except LTBenchError as error:
         return f"node {os.uname().nodename}: {error}"
     source, device = _fetched(stored[0])[task.table], torch.device(task.device)
-    if not can_fork():
+    if not can_fork(device):
         return run_cell(cell, source, device)
     environment.import_ahead()
     return run_apart(cell, source, device, task.limits)
@@ -277,18 +274,8 @@ def _fetched(stored: Any) -> dict[str, Any]:
 
 def run_apart(cell: Cell, source: Any, device: torch.device, limits: Limits) -> Outcome:
     """What becomes of a cell in a forked process of its own that is held to limits."""
-    worker = Worker(partial(run_cell, cell, source, device), limits)
     try:
-        while worker.process.is_alive() and not worker.answer.poll(LOOK):
-            if worker.overdue:
-                worker.kill()
-                reason = f"killed after {limits.timeout:g} s{worker.last_words()}"
-                return blank(cell, HERE, "timeout", reason), None
-        if not worker.answer.poll():  # it is dead, but what it started keeps the pipe open
-            raise EOFError
-        outcome: Outcome = worker.answer.recv()
+        outcome: Outcome = Worker(partial(run_cell, cell, source, device), limits).result()
         return outcome
-    except (EOFError, OSError, UnpicklingError):
-        return blank(cell, HERE, "failed", worker.death()), None
-    finally:
-        worker.kill()
+    except Died as death:
+        return blank(cell, HERE, *death.args), None

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ltbench.errors import LTBenchError
 from ltbench.results import records
 from ltbench.results.records import Record
-from ltbench.running.cell import Cell, blank, run_cell
+from ltbench.running.cell import HERE, Cell, blank, run_cell
 from ltbench.running.cell_locks import Claims
 from ltbench.running.plan import Event, Plan, Watcher, finished
 from ltbench.running.processes import Limits, Worker, can_fork, tell
+from ltbench.running.request import jobs_of
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 
@@ -34,28 +35,33 @@ def execute(
 ) -> Iterator[Event]:
     """Runs the cells that are left and writes a record of each.
 
-    With one job and no `limits` the cells run in this process; else each runs in a forked one of
-    its own, which shares the data and costs a few milliseconds. Where forking is not safe, which is
-    everywhere but on Linux and with a GPU, they run here after all. Cells that another run has in
-    hand are left to it, and waited for. Once `stopping` says so, no cell is begun; those in hand
-    are finished. With a `cluster` all this holds for cells that run there. What cells tell before
-    they end goes to `watch`, which must not raise: this process may be in the midst of one.
+    Each runs in a forked process of its own, which shares the data and costs a few milliseconds, so
+    that nothing a method does reaches another cell. Where forking is not safe (see `can_fork`) they
+    run in this process, one after the other. Cells that another run has in hand are left to it, and
+    waited for. Once `stopping` says so, no cell is begun; those in hand are finished. With a
+    `cluster` all this holds for cells that run there. What cells tell before they end goes to
+    `watch`, which must not raise: this process may be in the midst of one.
 
     Raises:
-        LTBenchError: a record cannot be written, or limits cannot be kept here.
+        LTBenchError: there are no jobs, a record cannot be written, or limits cannot be kept here.
     """
+    jobs = jobs_of(jobs, 1)
+    limits = limits or Limits()
     records.require_writable(plan.results / plan.protocol.name)
     waiting, claims = deque(plan.todo), Claims(plan.results, plan.protocol.name)
     if cluster is not None:
         if waiting:
-            yield from _on_cluster(plan, cluster, limits or Limits(), waiting, claims, stopping)
+            yield from _on_cluster(plan, cluster, limits, waiting, claims, stopping)
         return
-    forking = can_fork() and plan.device.type == "cpu"
-    if limits and not forking:
-        raise LTBenchError("a timeout and a limit of memory need Linux and the device cpu")
-    if forking and (jobs > 1 or limits is not None):
-        yield from _in_processes(plan, jobs, limits or Limits(), waiting, claims, stopping, watch)
+    if limits.memory is not None and plan.device.type != "cpu":
+        raise LTBenchError("a limit of memory needs the device cpu")
+    if can_fork(plan.device):
+        yield from _in_processes(plan, jobs, limits, waiting, claims, stopping, watch)
         return
+    if limits:
+        raise LTBenchError(
+            "a timeout and a limit of memory need Linux, and a process that has not used the GPU"
+        )
     while waiting and not stopping():
         cell = yield from _claimed(plan, waiting, claims)
         if cell is not None:
@@ -143,9 +149,7 @@ def _in_processes(
                     if watch and not isinstance(said, Record):
                         watch(Event(within=cell, told=said))
                 if worker.overdue and not isinstance(said, Record):
-                    worker.kill()
-                    reason = f"killed after {limits.timeout:g} s{worker.last_words()}"
-                    said = blank(cell, plan.device, "timeout", reason)
+                    said = blank(cell, HERE, "timeout", worker.lateness())
                     said = records.write(plan.results, said, None)
                 if isinstance(said, Record):
                     del running[answer]
@@ -200,7 +204,7 @@ def _received(plan: Plan, cell: Cell, worker: Worker) -> Record | events.Told:
             raise EOFError
         answer = worker.answer.recv()
     except (EOFError, OSError, pickle.UnpicklingError):
-        record = blank(cell, plan.device, "failed", worker.death())
+        record = blank(cell, HERE, "failed", worker.death())
         answer = records.write(plan.results, record, None)
     if isinstance(answer, events.Told):
         return answer

@@ -104,7 +104,7 @@ def plan(
     chosen = seeds_of(seeds, protocol.seeds)
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
-    track.plan(protocol, sources, torch.device("cpu") if elsewhere else where)
+    track.plan(protocol, sources, torch.device("cpu"))  # cells alone may touch a GPU
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     cells = [
@@ -142,7 +142,7 @@ def _device(name: str, elsewhere: bool = False) -> torch.device:
 def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
     """The records that need not be made again.
 
-    One that failed, or whose methods have changed since, is made again.
+    One that failed, whose methods have changed since or whose arrays are not its own is made again.
     """
     for cell in cells:
         name = cell.protocol.name
@@ -163,7 +163,8 @@ def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
                 f"{path} was made from other data ({record.fingerprint}) than these "
                 f"({cell.fingerprint}); choose another --results, or redo its cell with --fresh"
             )
-        if record.status in ("ok", "skipped") and same_code(record.plugins, cell.origins):
+        counts = record.status in ("ok", "skipped") and same_code(record.plugins, cell.origins)
+        if counts and records.is_whole(results, record):
             yield record
 
 

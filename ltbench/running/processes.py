@@ -4,12 +4,15 @@ import ctypes
 import faulthandler
 import multiprocessing
 import os
+import pickle
+import re
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
+    import torch
+
+LOOK = 0.1  # seconds between looks at a process that is waited for
 LAST_LINES = 5
 LAST_LETTERS = 500
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_... of mallopt(3)
 NEVER, ONE_GB = 2**31 - 1, 2**30
+OPENMP = re.compile(r"/\S*/libgomp[^/]*\.so\S*$", re.MULTILINE)
+PAUSE_HARD = 2  # omp_pause_hard of OpenMP 5.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,10 @@ def tell(message: Any) -> None:
     _sender.send(message)
 
 
+class Died(Exception):
+    """A process gave no answer; its arguments are the status of its cell, and the reason."""
+
+
 class Worker:
     """A forked process that sends what `work` returns through `answer`, and nothing if it dies.
 
@@ -56,6 +68,7 @@ class Worker:
 
     def __init__(self, work: Callable[[], Any], limits: Limits) -> None:
         context = multiprocessing.get_context("fork")
+        end_openmp()
         self.limits, self.parent = limits, os.getpid()
         self.printed = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the worker
         self.answer, sender = context.Pipe(duplex=False)
@@ -88,6 +101,24 @@ class Worker:
         timeout = self.limits.timeout
         return timeout is not None and time.monotonic() - self.started > timeout
 
+    def result(self) -> Any:
+        """What `work` returned, once it has; the process is gone afterwards.
+
+        Raises:
+            Died: it gave no answer, or took too long.
+        """
+        try:
+            while self.process.is_alive() and not self.answer.poll(LOOK):
+                if self.overdue:
+                    raise Died("timeout", self.lateness())
+            if not self.answer.poll():  # it is dead, but what it started keeps the pipe open
+                raise EOFError
+            return self.answer.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            raise Died("failed", self.death()) from None
+        finally:
+            self.kill()
+
     def kill(self) -> None:
         """Ends the process and all that it has started."""
         try:
@@ -103,6 +134,11 @@ class Worker:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return f"its process ended with {how} before the cell was done{self.last_words()}"
 
+    def lateness(self) -> str:
+        """Kills the process, and tells after how long and its last words."""
+        self.kill()
+        return f"killed after {self.limits.timeout:g} s{self.last_words()}"
+
     def last_words(self) -> str:
         """The last lines that the process printed, in one; empty if it printed nothing."""
         size = self.printed.seek(0, os.SEEK_END)
@@ -113,9 +149,39 @@ class Worker:
         return f"; it last printed: {last}" if last else ""
 
 
-def can_fork() -> bool:
-    """Whether a process with a torch in it may be forked."""
-    return sys.platform == "linux"
+def can_fork(device: "torch.device | None" = None) -> bool:
+    """Whether cells can have forked processes of their own.
+
+    A process with a torch in it may be forked on Linux alone, once the threads of its OpenMP are
+    ended, and for a GPU as long as it has not used one itself.
+    """
+    if sys.platform != "linux" or not end_openmp():
+        return False
+    if device is None or device.type == "cpu":
+        return True
+    import torch
+
+    return not torch.cuda.is_initialized()
+
+
+def end_openmp() -> bool:
+    """Ends the threads of every libgomp loaded here, and tells whether it could.
+
+    A forked process has none of them, and would wait for them for ever. They are started anew where
+    they are next needed. Other OpenMPs see to this themselves.
+    """
+    ended = True
+    for library in _openmps(len(sys.modules)):
+        pause = getattr(library, "omp_pause_resource_all", None)  # since GCC 9
+        ended = ended and pause is not None and pause(PAUSE_HARD) == 0
+    return ended
+
+
+@lru_cache(maxsize=1)
+def _openmps(modules: int) -> list[ctypes.CDLL]:
+    """Every libgomp loaded here; looked for again once there are more modules."""
+    paths = set(OPENMP.findall(Path("/proc/self/maps").read_text()))
+    return [ctypes.CDLL(path) for path in sorted(paths)]
 
 
 def _keep_freed_memory() -> None:

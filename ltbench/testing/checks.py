@@ -22,18 +22,27 @@ from ltbench.testing.probes import as_recipe, probe_loss, probe_run, probe_score
 from ltbench.testing.report import Failure, Finding, NotApplicable, Report, expect, report
 from ltbench.testing.task import BATCH, SHAPE, Task, counts_for, rows_of
 from ltbench.training.engine import State
+from ltbench.training.failures import named
 
 
 def check_method(recipe: str | Method, registry: Registry | None = None) -> Report:
     """Every check on one method or recipe: on the CPU, offline, in seconds.
 
-    The checks are those of the first track that has any for it.
+    The checks are those of the first track that has any for it. A track that raises when asked for
+    them is passed over, and told of where no other has any.
     """
-    method = as_recipe(recipe)
+    method, broken = as_recipe(recipe), []
     for track in (registry or installed()).tracks().values():
-        checks = track.checks(method)
+        try:
+            checks = dict(track.checks(method) or {})
+        # A track may be a stranger's; what it raises must not cost the methods of others.
+        except (Exception, SystemExit) as error:
+            broken.append(f"track {track.name}, asked for its checks, raised {named(error)}")
+            continue
         if checks:
             return report(method, checks)
+    if broken:
+        return Report(method.text, [Finding("all", "failed", "; ".join(broken))])
     needs = ", ".join(sorted(method.all_needs)) or "nothing"
     text = f"it needs {needs}, and no track has checks for that"
     return Report(method.text, [Finding("all", "not applicable", text)])

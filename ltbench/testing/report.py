@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ltbench.contract.recipes import Recipe
-from ltbench.texts import line
-from ltbench.training import environment
+from ltbench.training import environment, failures
 
 Status = Literal["passed", "failed", "expected", "not applicable"]
 
@@ -74,18 +73,19 @@ def report(method: Recipe, checks: Mapping[str, Callable[[Recipe], None]]) -> Re
 
 
 def _finding(name: str, check: Callable[[Recipe], None], method: Recipe) -> Finding:
+    came: list[int] = []
     try:
-        with environment.own(threads=1, seed=0):
+        with environment.interrupts(came), environment.own(threads=1, seed=0):
             check(copy.deepcopy(method))
     except NotApplicable as reason:
         return Finding(name, "not applicable", str(reason))
     except Failure as failure:
         return Finding(name, "failed", str(failure))
-    except KeyboardInterrupt:
-        raise
     # A method under check may raise anything at all, and that is a finding.
     except BaseException as error:
-        return Finding(name, "failed", f"it raised {type(error).__name__}: {line(error)}")
+        if came:  # it is the user who wants to stop
+            raise
+        return Finding(name, "failed", f"it raised {failures.named(error)}")
     return Finding(name, "passed")
 
 

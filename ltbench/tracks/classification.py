@@ -12,7 +12,7 @@ from torch import Tensor
 from ltbench import models
 from ltbench.augmentation.siamese import STRATEGIES
 from ltbench.augmentation.views import Views
-from ltbench.contract.context import Phase, Rows, Run
+from ltbench.contract.context import Chosen, Phase, Rows, Run
 from ltbench.contract.method import Method, hooks
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Arrays, Finder
@@ -178,7 +178,7 @@ def split(protocol: Classification, dataset: Dataset, seed: int) -> Parts:
     train = _take(dataset.train, training)
     if data.label_noise:
         noisy = with_label_noise(train.labels.numpy(), num_classes, data.label_noise, seed)
-        train = replace(train, labels=torch.from_numpy(noisy))
+        train = Chosen.out_of(dataset.train, train.index, torch.from_numpy(noisy))
     return Parts(
         train=train,
         validation=_take(dataset.train, validation) if data.validation_share else None,
@@ -187,8 +187,8 @@ def split(protocol: Classification, dataset: Dataset, seed: int) -> Parts:
     )
 
 
-def _take(rows: Rows, classes: list[NDArray[np.int64]]) -> Rows:
-    return rows[torch.from_numpy(np.concatenate(classes))]
+def _take(rows: Rows, classes: list[NDArray[np.int64]]) -> Chosen:
+    return Chosen.out_of(rows, torch.from_numpy(np.concatenate(classes)))
 
 
 def begin(protocol: Classification, parts: Parts, seed: int, device: torch.device) -> Run:
@@ -227,8 +227,7 @@ def begin(protocol: Classification, parts: Parts, seed: int, device: torch.devic
     run.rng = generator(run, "methods")
     network = dict(protocol.network)
     with seeded(run, "network"):
-        shape = tuple(parts.train.inputs.shape[1:])
-        model = models.build(network.pop("name"), shape, run.num_classes, network)
+        model = models.build(network.pop("name"), parts.train.shape, run.num_classes, network)
     if run.views.channels_last:
         model = model.to(memory_format=torch.channels_last)
     run.model = model.to(device)
@@ -282,8 +281,17 @@ def recalls_of(predictions: Predictions, num_classes: int) -> list[float | None]
 def timed(
     clock: Clock, reference_work: float, passes: float, seconds: float = 0.0, work: float = 0.0
 ) -> Timing:
-    """What a cell cost: what a clock read, with `seconds` and `work` owed for what others did."""
+    """What a cell cost: what a clock read, with `seconds` and `work` owed for what others did.
+
+    Raises:
+        LTBenchError: plain training took no time, or the cell less than none.
+    """
     work += clock.work
+    if not (reference_work > 0 and work >= 0):
+        raise LTBenchError(
+            f"work of {work:g} s against {reference_work:g} s of plain training is no cost; one "
+            "clock or the other was stopped"
+        )
     return Timing(
         seconds=round(clock.seconds + seconds, 6),
         work=round(work, 6),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.serialization import default_restore_location
 
 from ltbench.contract.context import Run
 from ltbench.contract.method import Method
@@ -43,7 +44,7 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return None
         try:
-            kept = _unpacked(self.path.read_bytes(), self.key())
+            kept = _unpacked(self.path.read_bytes(), self.key(), run.device)
             state: State = {**kept["state"], "hidden": kept["hidden"]}
             seconds, work, peak = kept["cost"]
             self.times, self.earlier = kept["times"] + 1, (seconds, work, peak)
@@ -136,8 +137,10 @@ def _packed(content: dict[str, Any], key: str) -> bytes:
     return f"{key} {hashlib.sha256(payload).hexdigest()}\n".encode() + payload
 
 
-def _unpacked(packed: bytes, key: str) -> dict[str, Any]:
+def _unpacked(packed: bytes, key: str, device: torch.device) -> dict[str, Any]:
     """What was packed, read as data: nothing in it can be code.
+
+    Tensors of the CPU come back on it, those of a GPU on `device`.
 
     Raises:
         LTBenchError: it is damaged, or of another cell, or was made under other conditions.
@@ -148,5 +151,9 @@ def _unpacked(packed: bytes, key: str) -> dict[str, Any]:
         raise LTBenchError("it is damaged")
     if found != key:
         raise LTBenchError("it is of other code, data, versions or another machine")
-    content: dict[str, Any] = torch.load(io.BytesIO(payload), "cpu", weights_only=True)
+
+    def placed(storage: Any, place: str) -> Any:
+        return storage if place == "cpu" else default_restore_location(storage, str(device))
+
+    content: dict[str, Any] = torch.load(io.BytesIO(payload), placed, weights_only=True)
     return content

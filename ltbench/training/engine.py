@@ -166,7 +166,7 @@ def _train_phase(
             run.progress.fill_(now / len(factors))
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factors[now]
-            inputs = rows.inputs[index]
+            inputs = rows.inputs_at(index)
             if not phase.on_features:
                 inputs = run.views.augmented(inputs, run.chance["views"])
             beside = {name: held[index] for name, held in held_beside.items()}
@@ -198,7 +198,7 @@ def _state(
     optimizer: torch.optim.Optimizer,
     run: Run,
 ) -> State:
-    return {
+    state = {
         "epoch": epoch,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -207,6 +207,9 @@ def _state(
         "rng": run.rng.get_state(),
         "torch": torch.get_rng_state(),
     }
+    if run.device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(run.device)
+    return state
 
 
 def _restore(state: State, run: Run) -> None:
@@ -215,6 +218,8 @@ def _restore(state: State, run: Run) -> None:
         generator.set_state(state["chance"][stream])
     run.rng.set_state(state["rng"])
     torch.set_rng_state(state["torch"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], run.device)
 
 
 class LossClosure:

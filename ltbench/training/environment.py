@@ -3,8 +3,10 @@
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +95,8 @@ def own(threads: int, seed: int) -> Iterator[None]:
     np.random.seed(seed)
     random.seed(seed)
     try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices=gpus), warnings.catch_warnings():
             torch.manual_seed(seed)
             yield
     finally:
@@ -105,6 +108,25 @@ def own(threads: int, seed: int) -> Iterator[None]:
         for (_, write), value in zip(SWITCHES, before_switches, strict=True):
             write(value)
         os.chdir(before_folder)
+
+
+@contextmanager
+def interrupts(came: list[int]) -> Iterator[None]:
+    """Notes each Ctrl-C that comes within, to tell it from what a method raises itself."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield  # none reaches this thread
+        return
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _switch(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:

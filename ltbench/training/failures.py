@@ -15,7 +15,8 @@ from ltbench.texts import line, readable
 def failure(error: BaseException, recipe: Recipe) -> tuple[Status, str]:
     """The status and the reason that an error gives to the cell of a recipe."""
     if isinstance(error, LTBenchError):
-        return "skipped" if isinstance(error, Unmet) else "failed", line(error)
+        reason = line(error) or type(error).__name__
+        return "skipped" if isinstance(error, Unmet) else "failed", reason
     return "out-of-memory" if _is_out_of_memory(error) else "failed", _told(error, recipe)
 
 
@@ -28,12 +29,18 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _told(error: BaseException, recipe: Recipe) -> str:
     """An error in one line, with the line of a method's code that it came out of."""
-    methods = {_file_of(type(method)) for method in recipe.methods}
+    files = {_file_of(type(method)) for method in recipe.methods}
     frames = traceback.extract_tb(error.__traceback__)
-    frame = next((f for f in reversed(frames) if f.filename in methods), frames[-1])
-    hint = "; these methods may fit in another order, or not at all" if len(methods) > 1 else ""
+    frame = next((f for f in reversed(frames) if f.filename in files), frames[-1])
+    hint = "; these methods may fit in another order, or not at all" if len(files) > 1 else ""
     place = f"{readable(Path(frame.filename).name)}, line {frame.lineno}"
-    return f"{type(error).__name__}: {line(error) or 'no message'} ({place}){hint}"
+    return f"{named(error)} ({place}){hint}"
+
+
+def named(error: BaseException) -> str:
+    """The kind of an error, and what it says."""
+    text = line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _file_of(method: type) -> str:

@@ -1,6 +1,7 @@
 """What a method keeps in itself between epochs: a training resumes with it, or not at all."""
 
 import hashlib
+from itertools import chain
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ def told(method: Method, run: Run) -> Kept | None:
     """
     assert run.model is not None and run.train is not None
     shared = {_memory(tensor) for tensor in run.model.state_dict().values()}
-    rows = (run.train.inputs, run.train.labels, *run.train.beside().values())
-    shared |= {_memory(tensor) for tensor in rows if tensor._version > 0}
+    rows = (vars(run.train).get("inputs"), run.train.labels, *run.train.beside().values())
+    shared |= {_memory(tensor) for tensor in rows if tensor is not None and tensor._version > 0}
     attributes = [dict(vars(one)) for one in _methods(method)]
     if not all(_is_plain(one, shared) for one in attributes):
         return None
@@ -68,7 +69,7 @@ def _memory(tensor: Tensor) -> int:
 
 def _digest(rows: Rows) -> str:
     digest = hashlib.sha256()
-    for tensor in (rows.inputs, rows.labels, *rows.beside().values()):
+    for tensor in chain(rows.portions(), (rows.labels, *rows.beside().values())):
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(memoryview(flat.numpy()))  # type: ignore[arg-type]
     return digest.hexdigest()

@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -270,7 +271,7 @@ class Teachers:
         told = [plain.network, plain.teacher, plain.compute, plain.data.mean, plain.data.std]
         where = [self.own_seed, self.device.type, str(torch.__version__)]
         content = hashlib.sha256(msgspec.json.encode([*map(msgspec.to_builtins, told), *where]))
-        for tensor in (train.inputs, train.labels):
+        for tensor in chain(train.portions(), (train.labels,)):
             content.update(tensor.contiguous().numpy().tobytes())
         return content.hexdigest()[:16]
 
