@@ -11,15 +11,19 @@ from ltbench.commands.printing import print_json
 
 @click.command("check")
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
+@click.option("--thorough", is_flag=True, help="Also run a small cell, and one with false labels.")
 @JSON
 @PLUGINS
-def command(recipes: Sequence[str], as_json: bool, plugins: Sequence[str], strict: bool) -> None:
+def command(
+    recipes: Sequence[str], thorough: bool, as_json: bool, plugins: Sequence[str], strict: bool
+) -> None:
     """Put methods through the shared checks; all methods by default."""
     from ltbench.testing import check_method
 
     registry = registry_of(plugins, strict)
     reports = [
-        check_method(registry.recipe(text), registry) for text in recipes or registry.methods()
+        check_method(registry.recipe(text), registry, thorough)
+        for text in recipes or registry.methods()
     ]
     if as_json:
         print_json([report.as_dict() for report in reports])

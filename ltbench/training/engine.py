@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -272,10 +273,10 @@ def objective(
     Each of the batch's targets has a mean of its own, divided by the sum of its rows' weights.
     A `factor` [C] scales the loss of each class's rows and the extra term by its mean.
     """
-    losses = []
+    losses, run.output = [], output
     for run.head, scores in enumerate(output.heads):
         losses.append(_mean_loss(method, scores, batch, run, factor))
-    loss = reduce(add, losses)
+    loss, run.output = reduce(add, losses), None
     for term in method.beside(output, batch, run):
         if term is not None:
             loss = loss + (term if factor is None else term * factor.mean())
@@ -342,16 +343,29 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Scores [N, C] and decided labels [N] of `inputs`, filled where a `mask` [N, L] says so.
 
+    The method sees the rows in an order of their own, drawn anew, in portions of one size: where a
+    row stands tells nothing of its class, and its company changes nothing.
+
     Raises:
         Diverged: a score is not a finite number.
     """
-    portions = inputs.split(batch_size)
-    masks = [None] * len(portions) if mask is None else mask.split(batch_size)
-    parts = [forward(model, run.plain(x), run, m) for x, m in zip(portions, masks, strict=True)]
-    scores = torch.cat([method.scores(method.combine(output, run), run) for output in parts])
+    order = unknown_order(len(inputs)).to(inputs.device)
+    parts = []
+    for some in order.tensor_split(max(1, math.ceil(len(order) / batch_size))):
+        masked = None if mask is None else mask[some]
+        output = forward(model, run.plain(inputs[some]), run, masked)
+        parts.append(method.scores(method.combine(output, run), run))
+    scores = torch.cat(parts)
     if not torch.isfinite(scores).all():
         raise Diverged("the trained network gives scores that are not finite")
-    return scores, method.decide(scores, run)
+    decided, place = method.decide(scores, run), order.argsort()
+    return scores[place], decided[place]
+
+
+def unknown_order(rows: int) -> Tensor:
+    """An order [N] of rows to predict, which no seed tells and no method can work out."""
+    chance = torch.Generator().manual_seed(int.from_bytes(os.urandom(6)))
+    return torch.randperm(rows, generator=chance)
 
 
 def schedule(phase: Phase, steps: int) -> list[float]:

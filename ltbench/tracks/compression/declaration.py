@@ -118,6 +118,11 @@ class CompressionTrack(Track[Compression]):
 
         return CHECKS if recipe.all_needs & SUPPLIES else {}
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.compression.checks import THOROUGH
+
+        return THOROUGH
+
     def derived(self, protocol: Compression, grid: Grid) -> Mapping[str, Floats]:
         """What the balanced twin has more of what ranks."""
         return {"imbalance_loss": grid.values["twin"] - grid.values[self.shown(protocol)[0]]}

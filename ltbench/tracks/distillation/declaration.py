@@ -93,6 +93,11 @@ class DistillationTrack(Track[Distillation]):
 
         return CHECKS if "ipc" in recipe.all_needs else {}
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.distillation.checks import THOROUGH
+
+        return THOROUGH
+
     def derived(self, protocol: Distillation, grid: Grid) -> Mapping[str, Floats]:
         """What a set is worth in units of the whole one."""
         return {"retention": grid.values["accuracy"] / grid.row("accuracy", WHOLE)}

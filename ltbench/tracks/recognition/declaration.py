@@ -59,6 +59,11 @@ class RecognitionTrack(Track[Recognition]):
 
         return checks(recipe)
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.recognition.checks import THOROUGH
+
+        return THOROUGH
+
     def derived(self, protocol: Recognition, grid: Grid) -> Mapping[str, Floats]:
         """Relative accuracy, of which the protocol's balanced twin holds the references."""
         if protocol.scoring.balanced is None:

@@ -36,6 +36,7 @@ from ltbench.training.engine import (
     shares,
     stream_seed,
     train,
+    unknown_order,
 )
 from ltbench.training.failures import failure
 from ltbench.training.timing import Clock
@@ -321,11 +322,13 @@ def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitt
     run.model = model = recipe.finish(model, None, run)
 
     def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs.numpy())))
+        order = unknown_order(len(inputs))
+        place = order.argsort()
+        probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs[order].numpy())))
         if not torch.isfinite(probabilities).all():
             raise Diverged("the fitted model gives probabilities that are not finite")
         scores = recipe.scores(probabilities.double().clamp(min=SMALLEST).log(), run)
-        return scores, recipe.decide(scores, run)
+        return scores[place], recipe.decide(scores, run)[place]
 
     return Fitted(run, recipe, predicted)
 
