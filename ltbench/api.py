@@ -13,6 +13,7 @@ from ltbench.running.execute import execute
 from ltbench.running.observers import chosen, watched
 from ltbench.running.plan import RESULTS, Watcher, plan
 from ltbench.running.processes import Limits
+from ltbench.running.skips import settled
 
 if TYPE_CHECKING:
     import pandas
@@ -70,7 +71,9 @@ def run(
             watch(event)
             if event.ended is not None:
                 made.append(event.ended)
-    return sorted([*planned.done, *made], key=lambda record: (record.recipe, record.seed))
+    every = [*planned.done, *settled(planned, made)]
+    latest = {(record.recipe, record.table, record.seed): record for record in every}
+    return sorted(latest.values(), key=lambda record: (record.recipe, record.seed))
 
 
 def leaderboard(

@@ -1,9 +1,12 @@
 """How the command line lays out what it prints."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ltbench.contract.track import Board
 
 
 def print_columns(rows: Sequence[tuple[str, ...]], title: str | None) -> None:
@@ -47,3 +50,15 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def written(board: "Board", form: str) -> str:
+    """A board as Markdown, CSV or JSON."""
+    if form == "md":
+        return board.markdown()
+    if form == "csv":
+        text: str = board.frame().to_csv(index=False, lineterminator="\n")
+        return text
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(board.content), indent=1).decode() + "\n"

@@ -156,7 +156,9 @@ def _loss_and_slope(
     """The loss, once for each row, and beside it its slope in the scores: [N, 1 + C]."""
     scores = scores.clone().requires_grad_()
     loss = probe_loss(method, scores, labels, counts, **at)
-    (slope,) = torch.autograd.grad(loss, scores)
+    if loss.requires_grad:  # a phase may learn without scores
+        loss.backward()
+    slope = torch.zeros_like(scores) if scores.grad is None else scores.grad
     return torch.cat([loss.detach().expand(len(scores), 1), slope], dim=1)
 
 

@@ -91,7 +91,8 @@ def expect_deaf(
         dataset = kind(Dataset(cut.train, whole.classes, rows))
         asked = of(dataset)
         held = structs.replace(asked.data, test_per_class=None, validation_share=None)
-        small = structs.replace(asked, data=held, imbalance=asked.imbalance)
+        counts = structs.replace(asked.imbalance, counts=cut.class_counts)
+        small = structs.replace(asked, data=held, imbalance=counts)
         arrays = run(small, method, 0, dataset, torch.device("cpu")).arrays
         assert arrays is not None
         return torch.from_numpy(arrays["predicted"].astype("int64"))

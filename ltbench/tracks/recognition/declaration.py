@@ -22,6 +22,7 @@ class RecognitionTrack(Track[Recognition]):
     name = "recognition"
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
+    floor = ("erm",)
     measures = (
         *CLASSIFICATION,
         Measure(
