@@ -10,6 +10,8 @@ from ltbench import LTBenchError, Method, Recipe, recipe
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.errors import Diverged
 from ltbench.models.mlp import Network, Options
+from ltbench.models.resnet import Network as Resnet
+from ltbench.models.resnet import Options as ResnetOptions
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
 from ltbench.training.engine import (
@@ -746,3 +748,77 @@ def test_what_resampling_lacks_is_told_beside_what_it_lacked_before():
     assert len(checked(rows[rows.labels >= 0], rows, run)) == 15
     with pytest.raises(LTBenchError, match="left class 2 without rows; class 1 had none before"):
         checked(rows[rows.labels == 0], rows, run)
+
+
+class Numbered(nn.Module):
+    """Scores each row by the number that it holds, and keeps what it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.seen = nn.Linear(1, 2), []
+
+    def features(self, x):
+        self.seen.append(x[:, 0].tolist())
+        return x
+
+
+def seen_in_order(rows):
+    run, model = probe_run(Method(), (4, 2), torch.float32), Numbered()
+    run.seed = 5
+    inputs = torch.arange(float(rows))[:, None]
+    scores, decided = predict(Method(), model, inputs, run)
+    assert torch.allclose(scores, model.head(inputs))
+    assert torch.equal(decided, scores.argmax(1))
+    return model.seen
+
+
+def test_rows_to_predict_come_in_an_order_that_one_seed_gives_only_once():
+    (first,), (second,) = seen_in_order(200), seen_in_order(200)
+    assert sorted(first) == sorted(second) == list(range(200))
+    assert first != sorted(first)
+    assert first != second
+
+
+def test_portions_of_rows_to_predict_are_of_one_size():
+    assert [len(part) for part in seen_in_order(257)] == [129, 128]
+    assert [len(part) for part in seen_in_order(500)] == [250, 250]
+    assert [len(part) for part in seen_in_order(256)] == [256]
+
+
+@pytest.mark.parametrize("rows", [5, 16, 200, 257, 259, 500, 700])
+@pytest.mark.parametrize("kind", [Network, Resnet])
+def test_scores_do_not_depend_on_the_order_of_rows_in_a_bit(rows, kind):
+    torch.manual_seed(0)
+    options = Options([128], batch_norm=True) if kind is Network else ResnetOptions(8, width=4)
+    model = kind((1, 8, 8), 10, options).eval()
+    run = probe_run(Method(), [10] * 10, torch.float32)
+    inputs = torch.randn(rows, 1, 8, 8)
+    first, second = (predict(Method(), model, inputs, run) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_a_method_that_tells_labels_by_their_place_is_left_to_chance():
+    class ByPlace(Method):
+        def decide(self, scores, run):
+            return torch.arange(4).repeat_interleave(100)
+
+    run = fresh_run()
+    inputs = torch.randn(400, 1, 8, 8)
+    _, decided = predict(ByPlace(), run.model.eval(), inputs, run)
+    hits = (decided == torch.arange(4).repeat_interleave(100)).float().mean()
+    assert hits < 0.5
+
+
+def test_methods_see_all_that_the_network_puts_out_while_a_loss_is_made():
+    told = []
+
+    class Looks(Method):
+        def weight(self, labels, run):
+            told.append(run.output.features[: len(labels)])
+            return told[-1].norm(dim=1)
+
+    run = fresh_run(epochs=1)
+    train(Looks(), rows_of(COUNTS), run, batch_size=16)
+    assert {features.shape[1] for features in told} == {16}
+    assert run.output is None

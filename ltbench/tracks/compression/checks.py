@@ -258,7 +258,7 @@ def small(dataset: Dataset, **keys: Any) -> Compression:
     return Compression(**{**told, **granted, **keys})
 
 
-def test_rows_tell_nothing(method: Recipe) -> None:
+def decoys_change_nothing(method: Recipe) -> None:
     _refuse_without_compressor(method)
     expect_deaf(method, small, compression.run, with_pool)
 
@@ -284,4 +284,4 @@ CHECKS = named(
         held_out_rows_stay_out,
     )
 )
-THOROUGH = named((test_rows_tell_nothing,))
+THOROUGH = named((decoys_change_nothing,))

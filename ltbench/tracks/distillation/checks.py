@@ -203,7 +203,7 @@ def small(dataset: Dataset, **keys: Any) -> Distillation:
     return Distillation(**{**told, "distilling": BUDGET, "networks": 1, "steps": 2, **keys})
 
 
-def test_rows_tell_nothing(method: Recipe) -> None:
+def decoys_change_nothing(method: Recipe) -> None:
     expect_deaf(method, small, distillation.run)
 
 
@@ -222,4 +222,4 @@ CHECKS = named(
         held_out_rows_stay_out,
     )
 )
-THOROUGH = named((test_rows_tell_nothing,))
+THOROUGH = named((decoys_change_nothing,))

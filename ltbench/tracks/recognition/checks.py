@@ -39,8 +39,8 @@ def small(dataset: Dataset) -> Recognition:
     return Recognition(**fields(dataset))
 
 
-def test_rows_tell_nothing(method: Recipe) -> None:
+def decoys_change_nothing(method: Recipe) -> None:
     expect_deaf(method, small, run)
 
 
-THOROUGH = named((test_rows_tell_nothing,))
+THOROUGH = named((decoys_change_nothing,))

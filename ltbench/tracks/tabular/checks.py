@@ -116,7 +116,7 @@ PROTOCOL = Tabular(
 )
 
 
-def test_rows_tell_nothing(method: Recipe) -> None:
+def decoys_change_nothing(method: Recipe) -> None:
     counts = counts_for(method)
     rows, test = rows_of(counts), rows_of([20] * len(counts), seed=1)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
@@ -134,4 +134,4 @@ def test_rows_tell_nothing(method: Recipe) -> None:
     )
 
 
-THOROUGH = named((test_rows_tell_nothing,))
+THOROUGH = named((decoys_change_nothing,))
