@@ -31,12 +31,12 @@ from ltbench.training import events
 from ltbench.training.engine import (
     checked,
     generator,
+    hidden_order,
     predict,
     seeded,
     shares,
     stream_seed,
     train,
-    unknown_order,
 )
 from ltbench.training.failures import failure
 from ltbench.training.timing import Clock
@@ -322,7 +322,7 @@ def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitt
     run.model = model = recipe.finish(model, None, run)
 
     def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
-        order = unknown_order(len(inputs))
+        order = hidden_order(inputs, run.seed)
         place = order.argsort()
         probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs[order].numpy())))
         if not torch.isfinite(probabilities).all():
