@@ -363,7 +363,7 @@ def predict(
 def hidden_order(inputs: Tensor, seed: int) -> Tensor:
     """An order [N] of rows to predict: the same for one seed, and out of the reach of methods.
 
-    It follows from a hash of all rows as they stood, which nobody has who is given a portion of them
+    It follows from a hash of all rows as they stood, which nobody has who is given portions of them
     in this order. So no seed and no place tells a label, and one seed still gives the same bits.
     """
     content = hashlib.sha256(f"{seed}/{list(inputs.shape)}".encode())
