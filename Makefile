@@ -1,18 +1,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: setup demo test bench lint tables clean
 
 setup: .venv/.done
 
-.venv/.done: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "ltbench needs Python 3.11 or newer; choose one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "installing ltbench and what it needs into .venv: gigabytes and minutes, most of it torch"
+	$(PIP) -e .
 	@touch $@
 
-demo: setup
-	$(BIN)/ltbench run digits-lt --fresh
+.venv/.done: .venv/.installed
+	@echo "installing what tests and development need"
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	$(BIN)/ltbench run digits-lt --fresh --results build/demo
 
 test: setup
 	$(BIN)/python -m pytest --quiet

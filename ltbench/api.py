@@ -16,6 +16,7 @@ from ltbench.running.execute import execute
 from ltbench.running.observers import chosen, watched
 from ltbench.running.plan import RESULTS, Watcher, plan
 from ltbench.running.request import jobs_of, limits_of, path, several, shard_of
+from ltbench.running.skips import settled
 from ltbench.texts import line
 from ltbench.training.environment import usable_cores
 
@@ -88,7 +89,9 @@ def run(
             watch(event)
             if event.ended is not None:
                 made.append(event.ended)
-    return sorted([*planned.done, *made], key=lambda record: (record.recipe, record.seed))
+    every = [*planned.done, *settled(planned, made)]
+    latest = {(record.recipe, record.table, record.seed): record for record in every}
+    return sorted(latest.values(), key=lambda record: (record.recipe, record.seed))
 
 
 def leaderboard(

@@ -104,7 +104,8 @@ def go(tiny, tmp_path):
     def call(recipe, results=results, **options):
         log.unlink(missing_ok=True)
         options = {"seeds": 1, "jobs": 2, "plugins": [path], "observe": [f"json={log}"], **options}
-        record = run(tiny, [recipe], results=results, **options)[0]
+        found = run(tiny, [recipe], results=results, **options)
+        (record,) = (one for one in found if one.recipe != "erm")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         notes = [line["text"] for line in lines if line["event"] == "note"]
         if record.status != "ok":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -188,7 +189,7 @@ def test_an_interrupt_finishes_what_is_in_hand_on_the_cluster(nodes, tiny, tmp_p
     process = started(code, *words, cwd=tmp_path)
     try:
         for line in process.stderr:
-            if line.startswith("[1/30]"):
+            if line.startswith("[1/60]"):  # plain training is in every run
                 break
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=60)[1]
@@ -197,9 +198,9 @@ def test_an_interrupt_finishes_what_is_in_hand_on_the_cluster(nodes, tiny, tmp_p
     assert process.returncode == 130, told
     assert "finishing the cells in hand; Ctrl-C again stops now" in told
     kept = list(read_all(tmp_path / "results", "tiny"))
-    assert 0 < len(kept) < 30
+    assert 0 < len(kept) < 60
     assert {(type(record), record.status) for record in kept} == {(Record, "ok")}
-    assert f"{30 - len(kept)} cells left; to continue: ltbench run" in told
+    assert f"{60 - len(kept)} cells left; to continue: ltbench run" in told
 
 
 def test_a_cluster_is_reached_from_elsewhere(nodes, tiny, tmp_path, code):
@@ -219,7 +220,7 @@ def test_fail_fast_stops_what_is_in_hand_on_the_cluster(nodes, ltbench, tiny, co
     done = ltbench("run", tiny, *words, "--seeds", 20, "--fail-fast")
     assert done.exit_code == 1
     assert "raises seed 0 failed: ValueError: as always" in done.output
-    assert "stopped with 39 cells left" in done.output
+    assert re.search("stopped with 5[789] cells left", done.output)
     freed = ltbench("run", tiny, "--executor", "ray", "-m", "erm", "--seeds", 1, "--fresh")
     assert freed.exit_code == 0
 
@@ -264,7 +265,7 @@ def test_the_cells_of_a_node_that_dies_are_done_elsewhere(nodes, tiny, tmp_path,
 
 @pytest.fixture
 def cell(tiny, tmp_path, code):
-    return plan(Registry([code[0]]), tiny, ["mixup+crt+slow"], 1, tmp_path).cells[0]
+    return plan(Registry([code[0]]), tiny, ["mixup+crt+slow"], 1, tmp_path).cells[1]
 
 
 @pytest.fixture

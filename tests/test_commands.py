@@ -65,6 +65,59 @@ def test_a_run_prints_the_table_it_writes(ltbench, tiny, tmp_path):
     assert again.stdout == written
 
 
+def test_a_run_prints_its_board_as_json_where_that_is_asked_for(ltbench, tiny):
+    done = ltbench("run", tiny, "--jobs", 1, "--json")
+    told = json.loads(done.stdout)
+    assert {row["recipe"] for row in told["rows"]} == {"erm", "logit-adjustment"}
+    assert told == json.loads(ltbench("leaderboard", tiny, "--format", "json").stdout)
+
+
+def test_plain_training_is_in_every_run_of_recognition(ltbench, tiny):
+    done = ltbench("run", tiny, "-m", "logit-adjustment", "--jobs", 1)
+    assert "`erm`" in done.stdout
+
+
+def test_a_leaderboard_is_written_beside_its_records(ltbench, tiny, tmp_path):
+    ltbench("run", tiny, "--jobs", 1)
+    path = tmp_path / "leaderboards" / "tiny" / "table.md"
+    before = path.read_text()
+    path.unlink()
+    done = ltbench("leaderboard", tiny, "--write")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert path.read_text() == before
+
+
+def test_all_boards_of_a_folder_are_printed_or_written(ltbench, tmp_path):
+    assert "holds no records" in ltbench("leaderboard", "--all").stderr
+    for name in ("digits-lt", "digits-balanced"):
+        ltbench("run", name, "-m", "erm", "--seeds", 1, "--jobs", 1)
+    printed = ltbench("leaderboard", "--all")
+    assert [line for line in printed.stdout.splitlines() if line.startswith("# ")] == [
+        "# digits-balanced",
+        "# digits-lt",
+    ]
+    tables = [tmp_path / "leaderboards" / n / "table.md" for n in ("digits-balanced", "digits-lt")]
+    for table in tables:
+        table.unlink()
+    assert ltbench("leaderboard", "--all", "--write").exit_code == 0
+    assert "".join(table.read_text() for table in tables) == printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "name one protocol, or say --all"),
+        (("digits-lt", "--all"), "name one protocol, or say --all"),
+        (("digits-lt", "--write", "--format", "csv"), "--write is for the table of ranks"),
+        (("digits-lt", "--write", "--stability"), "--write is for the table of ranks"),
+    ],
+)
+def test_a_leaderboard_that_cannot_be_meant_is_refused(ltbench, words, told):
+    done = ltbench("leaderboard", *words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
 def test_the_test_agnostic_table_comes_from_predictions(ltbench, tiny):
     tiny.write_text(tiny.read_text().replace("test_per_class = 20", "test_per_class = 60"))
     ltbench("run", tiny, "-m", "erm", "--jobs", 1)

@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
@@ -468,3 +469,28 @@ def test_imbalance_costs_and_other_images_help_the_rarest_classes(quick):
         gains.append(helped.measures["few"] - plain.measures["few"])
     assert sum(losses) / 2 >= 0.03
     assert sum(gains) / 2 > 0
+
+
+def test_the_test_split_is_read_once_and_after_training_also_for_a_pool(monkeypatch):
+    order = []
+    split, train = compression.split, compression.train
+
+    def watched(*given):
+        parts = split(*given)
+
+        def test():
+            order.append("test rows read")
+            return parts.test()
+
+        return replace(parts, test=test)
+
+    def trained(*given):
+        order.append("trained")
+        return train(*given)
+
+    monkeypatch.setattr(compression, "split", watched)
+    monkeypatch.setattr(compression, "train", trained)
+    small, dataset = marked()
+    compression.run(small, recipe("kd+oe-fsmc"), 0, dataset, torch.device("cpu"))
+    assert order[-1] == "test rows read"
+    assert order.count("test rows read") == 1

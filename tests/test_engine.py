@@ -10,6 +10,8 @@ from ltbench import LTBenchError, Method, Recipe, recipe
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.errors import Diverged
 from ltbench.models.mlp import Network, Options
+from ltbench.models.resnet import Network as Resnet
+from ltbench.models.resnet import Options as ResnetOptions
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
 from ltbench.training.engine import (
@@ -746,3 +748,81 @@ def test_what_resampling_lacks_is_told_beside_what_it_lacked_before():
     assert len(checked(rows[rows.labels >= 0], rows, run)) == 15
     with pytest.raises(LTBenchError, match="left class 2 without rows; class 1 had none before"):
         checked(rows[rows.labels == 0], rows, run)
+
+
+class Numbered(nn.Module):
+    """Scores each row by the number that it holds, and keeps what it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.seen = nn.Linear(1, 2), []
+
+    def features(self, x):
+        self.seen.append(x[:, 0].tolist())
+        return x
+
+
+def seen_in_order(inputs, seed=5):
+    run, model = probe_run(Method(), (4, 2), torch.float32), Numbered()
+    run.seed = seed
+    scores, decided = predict(Method(), model, inputs, run)
+    assert torch.allclose(scores, model.head(inputs))
+    assert torch.equal(decided, scores.argmax(1))
+    return model.seen
+
+
+def test_rows_to_predict_come_in_an_order_that_takes_all_rows_to_know():
+    rows = torch.arange(200.0)[:, None]
+    (first,), (again,), (other,) = (seen_in_order(rows, seed) for seed in (5, 5, 6))
+    assert sorted(first) == list(range(200))
+    assert first == again
+    assert sorted(first) != first != other
+    changed = rows.clone()
+    changed[7] = 7.5
+    (moved,) = seen_in_order(changed)
+    assert [round(number) for number in moved] != first
+
+
+def test_rows_to_predict_come_in_portions():
+    assert [len(part) for part in seen_in_order(torch.arange(600.0)[:, None])] == [256, 256, 88]
+
+
+@pytest.mark.parametrize("rows", [5, 257, 500])
+@pytest.mark.parametrize("kind", [Network, Resnet])
+def test_one_seed_predicts_the_same_bits(rows, kind):
+    torch.manual_seed(0)
+    options = Options([128], batch_norm=True) if kind is Network else ResnetOptions(8, width=4)
+    model = kind((1, 8, 8), 10, options).eval()
+    run = probe_run(Method(), [10] * 10, torch.float32)
+    inputs = torch.randn(rows, 1, 8, 8)
+    first, second = (predict(Method(), model, inputs, run) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+    plain = model(inputs)
+    assert torch.allclose(first[0], plain, atol=1e-5)
+
+
+def test_a_method_that_tells_labels_by_their_place_is_left_to_chance():
+    class ByPlace(Method):
+        def decide(self, scores, run):
+            return torch.arange(4).repeat_interleave(100)
+
+    run = fresh_run()
+    inputs = torch.randn(400, 1, 8, 8)
+    _, decided = predict(ByPlace(), run.model.eval(), inputs, run)
+    hits = (decided == torch.arange(4).repeat_interleave(100)).float().mean()
+    assert hits < 0.5
+
+
+def test_methods_see_all_that_the_network_puts_out_while_a_loss_is_made():
+    told = []
+
+    class Looks(Method):
+        def weight(self, labels, run):
+            told.append(run.output.features[: len(labels)])
+            return told[-1].norm(dim=1)
+
+    run = fresh_run(epochs=1)
+    train(Looks(), rows_of(COUNTS), run, batch_size=16)
+    assert {features.shape[1] for features in told} == {16}
+    assert run.output is None

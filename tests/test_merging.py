@@ -16,7 +16,7 @@ def held(folder, **changes):
 def test_records_of_several_folders_come_together(tmp_path):
     first, second = held(tmp_path / "a", seed=0), held(tmp_path / "b", seed=1)
     done = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
-    assert (done.taken, done.known) == (2, 0)
+    assert (done.taken, done.equal) == (2, 0)
     for record in (first, second):
         assert read(path_of(tmp_path / "all", "tiny", record.recipe, record.seed)) == record
         assert (arrays_of(tmp_path / "all", record)["labels"] == [0, 1]).all()
@@ -26,7 +26,7 @@ def test_one_cell_in_two_folders_counts_once_whatever_it_took(tmp_path):
     kept = held(tmp_path / "all")
     held(tmp_path / "a", timing=Timing(9.0, 9.0, 9.0, 1.0, 1.0, 1.0))
     done = merge([tmp_path / "a"], tmp_path / "all")
-    assert (done.taken, done.known) == (0, 1)
+    assert (done.taken, done.equal) == (0, 1)
     assert read(path_of(tmp_path / "all", "tiny", kept.recipe, 3)) == kept
 
 
@@ -36,7 +36,8 @@ def test_what_a_clock_tells_may_differ(tmp_path, ltbench):
     others = {name: 2 * value for name, value in timed.items()}
     held(tmp_path / "a", track="compression", measures={"accuracy": 0.5, **others})
     done = ltbench("merge", "a", "--into", "all")
-    assert (done.exit_code, done.stderr) == (0, "all: 0 records taken, 1 were there\n")
+    told = "all: 0 records taken, 1 were there already, 0 others stay\n"
+    assert (done.exit_code, done.stderr) == (0, told)
     held(tmp_path / "b", track="compression", measures={"accuracy": 0.25, **others})
     done = ltbench("merge", "b", "--into", "all")
     assert done.exit_code == 2
@@ -115,3 +116,16 @@ def test_shards_together_are_the_whole_run(tiny, tmp_path):
 def test_a_shard_that_is_none_is_refused(tiny, tmp_path, shard):
     with pytest.raises(LTBenchError, match="is none; the first of two is 1/2"):
         run(tiny, results=tmp_path, shard=shard)
+
+
+def test_a_merge_tells_what_became_of_every_record_and_writes_the_tables(tiny, tmp_path, ltbench):
+    run(tiny, ["erm"], 2, results=tmp_path / "all")
+    run(tiny, ["erm", "logit-adjustment"], 1, results=tmp_path / "part")
+    done = ltbench("merge", "part", "--into", "all")
+    told, *tables = done.stderr.splitlines()
+    assert told == "all: 1 records taken, 1 were there already, 1 others stay"
+    assert "no table of tiny was written: unknown protocol 'tiny'" in tables[0]
+    run("digits-lt", ["erm"], 1, results=tmp_path / "digits")
+    done = ltbench("merge", "digits", "--into", "all")
+    assert done.stderr.endswith("all/digits-lt/table.md written\n")
+    assert "`erm`" in (tmp_path / "all" / "digits-lt" / "table.md").read_text()

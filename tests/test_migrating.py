@@ -420,7 +420,8 @@ def carried(tmp_path, tiny, results):
         done = migrate(registry, results, [*folders])
         assert (done.carried, done.rejected) == (1, [])
         todo = plan(registry, tiny, [recipe], seed + 1, results).todo
-        return [str(cell) for cell in todo if cell.seed == seed], dict(done.lost)
+        left = [str(cell) for cell in todo if cell.seed == seed and cell.recipe.text != "erm"]
+        return left, dict(done.lost)
 
     return call
 

@@ -103,8 +103,8 @@ def logged(go, tmp_path):
 def test_a_json_log_tells_all_of_a_run(logged, jobs):
     lines = logged("crt", "logit-adjustment", jobs=jobs)
     assert [lines[0]["event"], lines[-1]["event"]] == ["run-began", "run-ended"]
-    assert (lines[0]["cells"], lines[0]["todo"]) == (2, 2)
-    assert lines[-1]["status"] == {"ok": 2}
+    assert (lines[0]["cells"], lines[0]["todo"]) == (3, 3)  # plain training too
+    assert lines[-1]["status"] == {"ok": 3}
     own = [line for line in lines if line.get("recipe") == "crt"]
     assert [line["event"] for line in own] == ["cell-began", *["epoch"] * 9, "cell-ended"]
     assert [line["epoch"] for line in own[1:-1]] == list(range(1, 10))

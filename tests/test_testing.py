@@ -1,5 +1,7 @@
 import re
+import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import torch
 
 from ltbench import LTBenchError, Method, Recipe, Rows
 from ltbench.registry.registry import installed
-from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps
-from ltbench.testing.task import trained
+from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps, shared
+from ltbench.testing.report import Failure
+from ltbench.testing.task import OF_NETWORKS, trained
+from ltbench.tracks.recognition.checks import decoys_change_nothing
 
 
 @pytest.mark.parametrize("name", sorted(installed().methods()))
@@ -107,6 +111,13 @@ class FavoursClass0Afterwards(Method):
 
     def scores(self, scores, run):
         return scores * torch.arange(1, scores.shape[1] + 1)
+
+
+class DividesBySpread(Method):
+    name = "equal counts are handled"
+
+    def adjust(self, scores, labels, run):
+        return scores - run.counts.log() / (run.counts.max() - run.counts.min())
 
 
 class NeedsTwoRows(Method):
@@ -216,6 +227,7 @@ class CountsUpToTheLast(Method):
 
 
 BAD = [
+    DividesBySpread,
     NotNeutral,
     Unseeded,
     InPlace,
@@ -488,3 +500,166 @@ def test_a_method_that_ends_its_process_is_reported_and_the_others_are_checked(l
     assert "it last printed: no more" in done.stdout
     assert "patches: FAILED" in done.stdout
     assert "logit-adjustment: ok" in done.stdout
+
+
+class FromTheLabels(Method):
+    """Finds the labels of the test rows wherever they are in memory."""
+
+    name = "from-the-labels"
+
+    def decide(self, scores, run):
+        frame = sys._getframe()
+        while not hasattr(frame.f_locals.get("parts"), "test"):
+            frame = frame.f_back
+        test = frame.f_locals["parts"].test()
+        nearest = torch.cdist(self.inputs, test.inputs.flatten(1)).argmin(dim=1)
+        return test.labels[nearest]
+
+    def build(self, model, run):
+        features = model.features
+        self.parts = []
+        model.features = lambda x: (self.parts.append(x.flatten(1)), features(x))[1]
+        return model
+
+    def finish(self, model, validation, run):
+        self.parts.clear()
+        return model
+
+    @property
+    def inputs(self):
+        return torch.cat(self.parts)[-500:]
+
+
+class ByPlace(Method):
+    name = "by-place"
+
+    def decide(self, scores, run):
+        classes = scores.shape[1]
+        return torch.arange(len(scores)) * classes // len(scores)
+
+
+class AveragesNeighbours(Method):
+    name = "averages-neighbours"
+
+    def scores(self, scores, run):
+        return (scores + scores.roll(1, dims=0) + scores.roll(-1, dims=0)) / 3
+
+
+@pytest.mark.parametrize("method", [FromTheLabels, ByPlace, AveragesNeighbours])
+def test_a_decoy_finds_what_knows_more_of_test_rows_than_their_inputs(method):
+    with pytest.raises(Failure, match="changed with the order and the labels of these"):
+        decoys_change_nothing(Recipe(method()))
+
+
+@pytest.mark.parametrize("text", ["erm", "random", "l1", "self-paced-ensemble", "anyloss"])
+def test_thorough_checks_pass_what_is_right(text):
+    method = installed().recipe(text)
+    track = next(one for one in installed().tracks().values() if one.checks(method))
+    found = track.thorough(method)
+    assert list(found) == ["decoys change nothing"]
+    found["decoys change nothing"](method)
+
+
+def test_thorough_checks_are_only_run_when_asked_for(ltbench):
+    assert "decoys change nothing" not in ltbench("check", "erm", "--json").stdout
+    assert "decoys change nothing" in ltbench("check", "erm", "--thorough", "--json").stdout
+
+
+class CombinesByCompany(Method):
+    name = "combines-by-company"
+
+    def combine(self, output, run):
+        return output.heads[0] - output.heads[0].mean(dim=0)
+
+
+class PredictsInTraining(Method):
+    name = "predicts-in-training"
+
+    def finish(self, model, validation, run):
+        model.eval = lambda: model.train()
+        return model
+
+
+@pytest.mark.parametrize("method", [CombinesByCompany, PredictsInTraining])
+def test_heads_and_whole_models_must_decide_each_row_alone(method):
+    found = {finding.check: finding for finding in check_method(method()).findings}
+    assert found["rows are decided alone"].status == "failed"
+    assert "not to depend on the other rows" in found["rows are decided alone"].text
+
+
+class NoiseForEachClass(Method):
+    """Draws in the order of classes: other names give other draws of one distribution."""
+
+    name = "noise-for-each-class"
+
+    def adjust(self, scores, labels, run):
+        noise = torch.randn(scores.shape, generator=run.rng, dtype=scores.dtype)
+        return scores - noise.abs() / run.counts.sqrt()
+
+
+def test_noise_that_is_alike_in_mean_under_other_class_names_passes():
+    check = shared(OF_NETWORKS)["class names do not matter"]
+    check(Recipe(NoiseForEachClass()))
+
+
+class NoisyAndPartial(NoiseForEachClass):
+    name = "noisy-and-partial"
+
+    def adjust(self, scores, labels, run):
+        return super().adjust(scores, labels, run) + torch.eye(scores.shape[1])[0].to(scores)
+
+
+def test_noise_does_not_hide_that_a_class_is_favoured():
+    with pytest.raises(Failure, match="but not its mean over draws"):
+        shared(OF_NETWORKS)["class names do not matter"](Recipe(NoisyAndPartial()))
+
+
+class TrainsAnew(Method):
+    name = "trains-anew"
+
+    def phases(self, plan, run):
+        return [*plan, replace(plan[-1], role="anew", reset="")]
+
+
+def test_a_network_that_is_trained_anew_moves_its_statistics_once_a_step():
+    shared(OF_NETWORKS)["statistics move once a step"](Recipe(TrainsAnew()))
+
+
+class FavoursClass0InTheHead(Method):
+    name = "favours-class-0-in-the-head"
+    roles = ("head",)
+
+    def phases(self, plan, run):
+        return [*plan, replace(plan[-1], role="head", learn="head", frozen_bn=True)]
+
+    def adjust(self, scores, labels, run):
+        return scores + torch.eye(scores.shape[1], dtype=scores.dtype)[0]
+
+
+def test_a_loss_is_probed_in_the_phase_of_a_role():
+    scores = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    labels = torch.tensor([0, 1])
+    method = FavoursClass0InTheHead()
+    plain, head = (probe_loss(method, scores, labels, (3, 1), role=r) for r in ("main", "head"))
+    cross_entropy = torch.nn.functional.cross_entropy
+    assert torch.equal(plain, cross_entropy(scores, labels))
+    moved = scores + torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert torch.allclose(head, cross_entropy(moved, labels))
+    with pytest.raises(LTBenchError, match="no phase has the role 'tail'; there are: main, head"):
+        probe_loss(method, scores, labels, (3, 1), role="tail")
+
+
+def test_later_phases_are_checked_as_the_first_one_is():
+    found = {finding.check: finding for finding in check_method(FavoursClass0InTheHead()).findings}
+    assert found["class names do not matter"].status == "failed"
+
+
+class WeighsByFeatures(Method):
+    name = "weighs-by-features"
+
+    def weight(self, labels, run):
+        return 1 + run.output.features[: len(labels)].norm(dim=1)
+
+
+def test_a_method_may_weigh_rows_by_what_the_network_puts_out():
+    assert check_method(WeighsByFeatures()).passed

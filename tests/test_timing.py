@@ -1,4 +1,7 @@
+import importlib
+import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -31,3 +34,14 @@ def test_memory_is_how_far_it_rose_in_the_block():
     with Clock(torch.device("cpu")) as after:
         pass
     assert after.peak_memory_mb < 50
+
+
+def test_where_no_limits_of_processes_are_told_a_clock_goes_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.delitem(sys.modules, "ltbench.training.timing")
+    timing = importlib.import_module("ltbench.training.timing")
+    monkeypatch.setattr(timing, "STATUS", Path("nowhere"))
+    with timing.Clock(torch.device("cpu")) as clock:
+        sum(range(1000))
+    assert clock.seconds > 0
+    assert clock.peak_memory_mb == 0

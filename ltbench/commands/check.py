@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 @click.command("check", cls=Command)
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
+@click.option("--thorough", is_flag=True, help="Also run a small cell, and one with false labels.")
 @JSON
 @PLUGINS
-def command(recipes: Sequence[str], as_json: bool, plugins: Sequence[str], strict: bool) -> None:
+def command(
+    recipes: Sequence[str], thorough: bool, as_json: bool, plugins: Sequence[str], strict: bool
+) -> None:
     """Put methods through the shared checks; all methods by default."""
     registry = registry_of(plugins, strict)
-    reports = [_report(registry.recipe(text), registry) for text in recipes or registry.methods()]
+    reports = [
+        _report(registry.recipe(text), registry, thorough) for text in recipes or registry.methods()
+    ]
     if as_json:
         print_json([report.as_dict() for report in reports])
     else:
@@ -32,16 +37,16 @@ def command(recipes: Sequence[str], as_json: bool, plugins: Sequence[str], stric
     sys.exit(0 if all(report.passed for report in reports) else 1)
 
 
-def _report(recipe: "Recipe", registry: "Registry") -> "Report":
+def _report(recipe: "Recipe", registry: "Registry", thorough: bool) -> "Report":
     """What is found in a process of its own, so that nothing a method does reaches the others."""
     from ltbench.running.processes import Died, Limits, Worker, can_fork
     from ltbench.testing import check_method
     from ltbench.testing.report import Finding, Report
 
     if not can_fork():
-        return check_method(recipe, registry)
+        return check_method(recipe, registry, thorough)
     try:
-        report: Report = Worker(partial(check_method, recipe, registry), Limits()).result()
-        return report
+        checking = Worker(partial(check_method, recipe, registry, thorough), Limits())
+        return cast("Report", checking.result())
     except Died as death:
         return Report(recipe.text, [Finding("all", "failed", death.args[1])])

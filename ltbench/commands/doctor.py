@@ -2,18 +2,24 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ltbench.commands.options import JSON, PLUGINS, RESULTS, registry_of
-from ltbench.commands.printing import Command, print_entry, print_json
+from ltbench.commands.printing import Command, print_entry, print_json, say
 from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
+
+
+EXTRAS = ("torchvision", "pyarrow", "ray", "lightgbm", "xgboost", "tensorboard", "mlflow-skinny")
+"""Packages that parts of ltbench ask for, if they are there."""
 
 
 @click.command("doctor", cls=Command)
@@ -21,13 +27,20 @@ if TYPE_CHECKING:
 @RESULTS
 @PLUGINS
 def command(as_json: bool, results: Path, plugins: Sequence[str], strict: bool) -> None:
-    """Examine the machine, the data folder and the plugins."""
-    found = examined(registry_of(plugins, strict), results)
+    """Examine the machine, the data folder and the plugins; exit code 1 says that some is amiss."""
+    found = {}
+    for part, told in examined(registry_of(plugins, strict), results):
+        found[part] = told
+        if not as_json:
+            print_entry({part: told})
+    amiss = [part for part, told in found.items() if told.get("cannot be read")]
+    amiss += found["plugins"]["left out"]
+    verdict = f"{len(amiss)} problem{'s' * (len(amiss) > 1)}: {'; '.join(amiss)}"
     if as_json:
-        print_json(dict(found))
-        return
-    for part, told in found:
-        print_entry({part: told})
+        print_json({**found, "problems": amiss})
+    else:
+        say(verdict if amiss else "no problems")
+    sys.exit(1 if amiss else 0)
 
 
 def examined(registry: "Registry", results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -39,6 +52,7 @@ def examined(registry: "Registry", results: Path) -> Iterator[tuple[str, dict[st
 
     machine = environment.machine()
     yield "machine", machine
+    yield "extras", {package: _version(package) for package in EXTRAS}
     yield (
         "threads",
         {
@@ -62,6 +76,13 @@ def examined(registry: "Registry", results: Path) -> Iterator[tuple[str, dict[st
             "left out": [str(left_out) for left_out in registry.left_out],
         },
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _free(place: Path) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ltbench.commands.options import PLUGINS, RESULTS, registry_of, tell_rejected
-from ltbench.commands.printing import Command, say
+from ltbench.commands.printing import Command, say, written
+from ltbench.commands.tables import write_table
 from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 
 @click.command("leaderboard", cls=Command)
-@click.argument("protocol")
+@click.argument("protocol", required=False)
 @click.option("--format", "form", type=click.Choice(["md", "csv", "json"]), default="md")
+@click.option("--write", is_flag=True, help="Write the table beside its records.")
+@click.option("--all", "every", is_flag=True, help="Every protocol that has records, one by one.")
 @click.option(
     "--test-agnostic",
     is_flag=True,
@@ -30,35 +33,50 @@ if TYPE_CHECKING:
 @RESULTS
 @PLUGINS
 def command(
-    protocol: str,
+    protocol: str | None,
     form: str,
+    write: bool,
+    every: bool,
     test_agnostic: bool,
     stability: bool,
     results: Path,
     plugins: Sequence[str],
     strict: bool,
 ) -> None:
-    """Print the leaderboard of PROTOCOL from its records."""
+    """Print the leaderboard of PROTOCOL from its records, or write it beside them."""
     registry = registry_of(plugins, strict)
     if test_agnostic and stability:
         raise LTBenchError("--test-agnostic and --stability are tables of their own; choose one")
-    found = _agnostic if test_agnostic else _stability if stability else _ranked
-    board, rejected = found(registry, protocol, results)
-    say(_written(board, form), end="")
-    tell_rejected(rejected)
-    if rejected:
+    if every == (protocol is not None):
+        raise LTBenchError("name one protocol, or say --all for every one that has records")
+    if write and (test_agnostic or stability or form != "md"):
+        raise LTBenchError("--write is for the table of ranks, in Markdown, beside its records")
+    told = False
+    for name in _with_records(results) if every else [str(protocol)]:
+        if write:
+            found, path = write_table(registry, name, results)
+            click.echo(f"{path} written", err=True)
+            told |= bool(found.rejected)
+            continue
+        find = _agnostic if test_agnostic else _stability if stability else _ranked
+        board, rejected = find(registry, name, results)
+        say(written(board, form), end="")
+        tell_rejected(rejected)
+        told |= bool(rejected)
+    if told:
         sys.exit(2)
 
 
-def _written(board: "Board", form: str) -> str:
-    if form == "md":
-        return board.markdown()
-    if form == "csv":
-        text: str = board.frame().to_csv(index=False, lineterminator="\n")
-        return text
-    import msgspec
+def _with_records(results: Path) -> list[str]:
+    """The protocols that have records.
 
-    return msgspec.json.format(msgspec.json.encode(board.content), indent=1).decode() + "\n"
+    Raises:
+        LTBenchError: none has.
+    """
+    names = sorted(folder.parent.name for folder in results.glob("*/records"))
+    if not names:
+        raise LTBenchError(f"{results} holds no records; ltbench run PROTOCOL makes some")
+    return names
 
 
 def _ranked(registry: "Registry", protocol: str, results: Path) -> "tuple[Board, list[Rejected]]":

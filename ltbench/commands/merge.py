@@ -7,6 +7,8 @@ import click
 
 from ltbench.commands.options import PLUGINS, Place, registry_of
 from ltbench.commands.printing import Command
+from ltbench.commands.tables import write_table
+from ltbench.errors import LTBenchError
 
 
 @click.command("merge", cls=Command)
@@ -16,7 +18,8 @@ from ltbench.commands.printing import Command
 def command(folders: Sequence[Path], into: Path, plugins: Sequence[str], strict: bool) -> None:
     """Bring the records of several results FOLDERS together, as of shards.
 
-    A cell in two of them must have one outcome; else nothing is merged.
+    A cell in two of them must have one outcome; else nothing is merged. The tables of what changed
+    are written anew.
     """
     from ltbench.results.merging import merge
 
@@ -27,4 +30,14 @@ def command(folders: Sequence[Path], into: Path, plugins: Sequence[str], strict:
         return {one.name for one in found.measures if one.timed} if found is not None else set()
 
     done = merge(folders, into, timed)
-    click.echo(f"{into}: {done.taken} records taken, {done.known} were there", err=True)
+    click.echo(
+        f"{into}: {done.taken} records taken, {done.equal} were there already, "
+        f"{done.others} others stay",
+        err=True,
+    )
+    for protocol in done.protocols:
+        try:
+            _, path = write_table(registry, protocol, into)
+            click.echo(f"{path} written", err=True)
+        except LTBenchError as error:
+            click.echo(f"no table of {protocol} was written: {error}", err=True)

@@ -5,11 +5,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ltbench.texts import readable
+
+if TYPE_CHECKING:
+    from ltbench.contract.track import Board
 
 _results: Any = None  # where `say` prints while a command runs
 
@@ -148,3 +151,15 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def written(board: "Board", form: str) -> str:
+    """A board as Markdown, CSV or JSON."""
+    if form == "md":
+        return board.markdown()
+    if form == "csv":
+        text: str = board.frame().to_csv(index=False, lineterminator="\n")
+        return text
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(board.content), indent=1).decode() + "\n"

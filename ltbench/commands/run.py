@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of, tell_rejected
+from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
 from ltbench.running.request import jobs_of, limits_of, shard_of
@@ -83,7 +83,7 @@ def command(
     plugins: Sequence[str],
     strict: bool,
 ) -> None:
-    """Run PROTOCOL, then print its leaderboard.
+    """Run PROTOCOL, then print its leaderboard; with --json as JSON.
 
     PROTOCOL is a name, or the path of a TOML file. Cells that have a record are kept, so the
     same command continues a run that was stopped. Of a shard no leaderboard is made.
@@ -96,6 +96,7 @@ def command(
         if given is not None and executor != "ray":
             raise LTBenchError(f"--{name} {given} is for --executor ray")
     from ltbench.running import plan as plans
+    from ltbench.running.skips import settled
     from ltbench.training.environment import usable_cores
 
     cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
@@ -115,11 +116,13 @@ def command(
         return
     observers = _observers(registry, observe, log_json)
     made, stopped = _run(plan, jobs, limits, fail_fast, observers, cluster)
+    if not stopped:
+        made = settled(plan, made)
     rejected: list[Rejected] = []
     if part[1] > 1:
         _tell_shard(plan, made, part)
     elif made or plan.done:
-        rejected = _show_table(registry, protocol, results, plan, made)
+        rejected = _show_table(registry, protocol, results, plan, made, as_json)
     if stopped:
         left = len(plan.todo) - len(made)
         command = shlex.join(["ltbench", *sys.argv[1:]])
@@ -132,15 +135,22 @@ def command(
 
 
 def _show_table(
-    registry: "Registry", protocol: str, results: Path, plan: "Plan", made: "list[Record]"
+    registry: "Registry",
+    protocol: str,
+    results: Path,
+    plan: "Plan",
+    made: "list[Record]",
+    as_json: bool,
 ) -> "list[Rejected]":
-    path = results / plan.protocol.name / "table.md"
-    rejected = _write_table(registry, protocol, results, path)
-    say(path.read_text(encoding="utf-8"), end="")
+    from ltbench.commands.printing import written
+    from ltbench.commands.tables import write_table
+
+    found, path = write_table(registry, protocol, results)
+    say(written(found.board, "json" if as_json else "md"), end="")
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
     click.echo(f"{path} written; {len(plan.done)} cells had a record, new: {told}", err=True)
-    return rejected
+    return found.rejected
 
 
 def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> None:
@@ -230,15 +240,3 @@ def _tell_plan(plan: "Plan", seconds: float, as_json: bool) -> None:
         f"{len(cells)} cells would run, in about {duration(seconds)}; "
         f"{len(plan.done)} have a record already"
     )
-
-
-def _write_table(
-    registry: "Registry", protocol: str, results: Path, path: Path
-) -> "list[Rejected]":
-    from ltbench.boards.reading import read
-    from ltbench.results import records
-
-    found = read(registry, protocol, results)
-    records.write_text(path, found.board.markdown())
-    tell_rejected(found.rejected)
-    return found.rejected

@@ -191,8 +191,9 @@ class Run:
     (a tensor without dimensions) goes from 0 to 1 within the phase. A class without rows counts as
     if it had one; `exact_counts` [C] tell the truth. `train` are the rows that the phase draws
     from, as they are stored; `plain` and `augment` make of stored inputs what the network takes.
-    `head` tells which head `adjust`, `criterion` and `weight` are called for, from 0, and `groups`
-    [N] the groups of the rows whose labels they are given, where rows have groups. `passes` counts
+    `head` tells which head `adjust`, `criterion` and `weight` are called for, from 0, `output` all
+    that the network put out for the batch, its labelled rows first, and `groups` [N] the groups of
+    the rows whose labels they are given, where rows have groups. `passes` counts
     the rows whose gradient was computed.
 
     `granted` is what the track supplies beyond that, `Grants` or a subclass of the track's own.
@@ -212,6 +213,7 @@ class Run:
     views: Views = field(default_factory=Views)
     precision: torch.dtype = torch.float32
     head: int = 0
+    output: Output | None = field(default=None, repr=False)
     groups: Tensor | None = None
     passes: int = 0
     notes: list[str] = field(default_factory=list)

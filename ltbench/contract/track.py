@@ -172,6 +172,10 @@ class Track(Generic[P]):
         """What a recipe must pass that is this track's to check; nothing for any other."""
         return {}
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        """Further checks of a recipe that this track checks, which run whole cells."""
+        return {}
+
     def derived(self, protocol: P, grid: Grid) -> Mapping[str, Floats]:
         """The measures that are not stored, each [recipes, seeds], of those that are."""
         return {}

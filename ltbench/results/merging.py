@@ -18,10 +18,14 @@ Timed = Callable[[str], Set[str]]
 
 @dataclass(frozen=True)
 class Merged:
-    """How many records were taken, and how many were there already."""
+    """What became of the records: those `taken`, those that were there and came again (`equal`),
+    and the others that were there. `protocols` are those whose records changed.
+    """
 
     taken: int
-    known: int
+    equal: int
+    others: int
+    protocols: tuple[str, ...]
 
 
 def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set()) -> Merged:
@@ -35,6 +39,7 @@ def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set(
         LTBenchError: a folder holds no records, a file there is none, or two disagree.
     """
     chosen: dict[Path, tuple[Path, Record]] = {}
+    came: set[Path] = set()
     for folder in [into, *folders]:
         found = list(_records(folder))
         if not found and folder != into:
@@ -43,6 +48,8 @@ def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set(
             if isinstance(record, Rejected):
                 raise LTBenchError(str(record))
             place = place_of(into, record)
+            if folder != into:
+                came.add(place)
             if place not in chosen or _gives_way(chosen[place], (folder, record), timed):
                 chosen[place] = (folder, record)
     taken = [pair for pair in chosen.values() if pair[0] != into]
@@ -53,7 +60,10 @@ def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set(
         records.require_writable(into / protocol)
     for folder, record in taken:
         _copy(folder, record, into)
-    return Merged(len(taken), sum(folder == into for folder, _ in chosen.values()))
+    kept = [place for place, (folder, _) in chosen.items() if folder == into]
+    equal = sum(place in came for place in kept)
+    changed = tuple(sorted({record.protocol for _, record in taken}))
+    return Merged(len(taken), equal, len(kept) - equal, changed)
 
 
 def _records(folder: Path) -> Iterable[Record | Rejected]:

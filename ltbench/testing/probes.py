@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ltbench.contract.context import Batch, Output, Phase, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
+from ltbench.errors import LTBenchError
 from ltbench.registry.registry import installed
 from ltbench.training.engine import LossClosure, State, objective, shares
 
@@ -20,18 +21,45 @@ def probe_loss(
     class_counts: Sequence[int] | Tensor,
     progress: float = 1.0,
     features: Tensor | None = None,
+    role: str = "main",
+    seed: int | None = None,
 ) -> Tensor:
-    """The scalar that `recipe` would minimise in its main phase, differentiable in `scores`.
+    """The scalar that `recipe` would minimise in the phase of a role, differentiable in `scores`.
 
     `scores` [N, C] are what the head puts out, so of a cosine head the scaled cosines; `labels`
-    [N]; `class_counts` [C] of the training split; `features` [N, D] for methods that use them.
-    The hooks `resample` and `batch` are not called.
+    [N]; `class_counts` [C] of the training split; `features` [N, D] for methods that use them;
+    `seed` is that of what methods draw. The hooks `resample` and `batch` are not called.
+
+    Raises:
+        LTBenchError: the recipe has no phase of that role.
     """
     method = as_recipe(recipe)
-    run = probe_run(method, class_counts, scores.dtype, progress)
+    phase = _phase(method, class_counts, scores.dtype, role)
+    run = probe_run(method, class_counts, scores.dtype, progress, phase)
+    if seed is not None:
+        run.rng.manual_seed(seed)
     features = scores.new_zeros(len(scores), 0) if features is None else features
     batch = Batch(features, [(labels, 1.0)], torch.arange(len(labels)))
     return objective(method, Output((scores,), features), batch, run)
+
+
+def planned(
+    method: Method, class_counts: Sequence[int] | Tensor, dtype: torch.dtype = torch.float32
+) -> list[Phase]:
+    """The phases in which a method would train, out of one of three epochs."""
+    run = probe_run(method, class_counts, dtype)
+    return method.phases([Phase("main", 3, 0.05, 1e-3)], run)
+
+
+def _phase(
+    method: Method, class_counts: Sequence[int] | Tensor, dtype: torch.dtype, role: str
+) -> Phase | None:
+    if role == "main":
+        return None
+    phases = {phase.role: phase for phase in planned(method, class_counts, dtype)}
+    if role not in phases:
+        raise LTBenchError(f"no phase has the role {role!r}; there are: {', '.join(phases)}")
+    return phases[role]
 
 
 def probe_scores(
@@ -84,7 +112,7 @@ def probe_run(
     progress: float = 1.0,
     phase: Phase | None = None,
 ) -> Run:
-    """A run at a point of its main phase, with the constants of `method` prepared."""
+    """A run at a point of a phase, else of the main one; the constants of `method` are prepared."""
     whole = torch.as_tensor(class_counts).long()
     labels = torch.arange(len(whole)).repeat_interleave(whole)
     counts = whole.to(dtype)

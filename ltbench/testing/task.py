@@ -1,12 +1,17 @@
 """A small task to train on: clouds of a few classes, in milliseconds."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import register_module_forward_hook
 
 from ltbench.contract.context import Batch, Grants, Phase, Rows, Run
 from ltbench.contract.method import Method
@@ -22,11 +27,15 @@ MARK = 1000.0  # stands in validation and test rows alone
 
 @dataclass
 class Trained:
-    """What a short training yields: its run, its model and the model's scores."""
+    """What a short training yields: its run, its model and the model's scores of some test rows.
+
+    `predict` gives scores [N, C] and decided labels [N] of inputs.
+    """
 
     run: Run
     model: Any
     scores: Tensor
+    predict: Callable[[Tensor], tuple[Tensor, Tensor]]
 
     @property
     def state(self) -> State:
@@ -69,8 +78,28 @@ def trained(
     with seeded(run, "network"):
         run.model = Network(SHAPE, len(counts), Options([16], batch_norm=True))
     model = train(method, rows, run, BATCH, validation=None, checkpoint=checkpoint, resume=resume)
-    scores, _ = predict(method, model, test.inputs, run)
-    return Trained(run, model, scores)
+    predicted = partial(_predicted, method, model, run)
+    return Trained(run, model, predicted(test.inputs)[0], predicted)
+
+
+def _predicted(method: Method, model: nn.Module, run: Run, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    return predict(method, model, inputs, run)
+
+
+@contextmanager
+def statistics_watched() -> Iterator[Counter[nn.Module]]:
+    """How often the running statistics of each BatchNorm have moved within."""
+    moved: Counter[nn.Module] = Counter()
+
+    def note(module: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats:
+            moved[module] += 1
+
+    hook = register_module_forward_hook(note)
+    try:
+        yield moved
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True)

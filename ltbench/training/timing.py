@@ -1,6 +1,5 @@
 """A clock that waits for the device, and how far memory rises while it runs."""
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
+
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 PEAK = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
@@ -77,6 +81,8 @@ class Clock:
             return torch.cuda.max_memory_allocated(self.device)
         if STATUS.exists():
             return _status("VmHWM")
+        if resource is None:
+            return 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
@@ -97,6 +103,8 @@ def aside() -> Iterator[None]:
 
 def _worked() -> float:
     """Seconds that this process, and those that it has started and awaited, have computed."""
+    if resource is None:
+        return time.process_time()
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 

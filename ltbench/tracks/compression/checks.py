@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,13 @@ from ltbench.datasets import Dataset
 from ltbench.errors import Diverged, LTBenchError
 from ltbench.models.resnet import Network, Options
 from ltbench.testing import task
-from ltbench.testing.checks import numpy_state
+from ltbench.testing.checks import expect_decided_alone, numpy_state
 from ltbench.testing.report import Failure, NotApplicable, expect, named
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.compression.contract import CompressionGrants, Recovering
 from ltbench.tracks.compression.problem import Compressing, Compression, Pool
 from ltbench.tracks.compression.pruning import size
-from ltbench.tracks.marked import fields
+from ltbench.tracks.marked import expect_deaf, fields
 from ltbench.tracks.marked import marked as with_mark
 from ltbench.training.engine import State, generator, predict, seeded, train
 
@@ -35,11 +36,12 @@ GRANTED = Compressing(keep=0.5, rows=2, factor=4.0, class_order="label", teacher
 
 @dataclass
 class Made:
-    """What a short compression yields: its run, the network and its scores."""
+    """What a short compression yields: its run, the network, its scores, and how it predicts."""
 
     run: Run
     model: nn.Module
     scores: Tensor
+    predict: Callable[[Tensor], tuple[Tensor, Tensor]]
 
     @property
     def state(self) -> State:
@@ -80,8 +82,11 @@ def compressed(method: Recipe, rows: Rows, keep: float = GRANTED.keep) -> Made:
     """What a fresh copy of a recipe makes of a small teacher with rows."""
     method, run = Recovering(*copy.deepcopy(method.methods)), begun(rows, keep)
     model = train(method, rows, run, task.BATCH)
-    scores, _ = predict(method, model, rows.inputs, run)
-    return Made(run, model, scores)
+
+    def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return predict(method, model, inputs, run)
+
+    return Made(run, model, predicted(rows.inputs)[0], predicted)
 
 
 def _same(first: State, second: State) -> bool:
@@ -159,6 +164,10 @@ def rare_classes_are_handled(method: Recipe) -> None:
         _expect_numbers(method, task.rows_of(counts))
 
 
+def equal_counts_are_handled(method: Recipe) -> None:
+    _expect_numbers(method, task.rows_of((10, 10, 10)))
+
+
 def any_number_of_classes(method: Recipe) -> None:
     for counts in ((20, 10), tuple(max(1, rows // 4) for rows in range(41, 1, -1))):
         _expect_numbers(method, task.rows_of(counts))
@@ -194,12 +203,13 @@ def statistics_move_once_a_step(method: Recipe) -> None:
     phases = method.phases([run.phase], run)
     moving = sum(phase.epochs for phase in phases if not (phase.frozen_bn or phase.on_features))
     steps = moving * math.ceil(len(rows) / task.BATCH)
-    state = compressed(method, rows).model.state_dict()
-    seen = {int(value) for name, value in state.items() if name.endswith("num_batches_tracked")}
+    with task.statistics_watched() as moved:
+        model = compressed(method, rows).model
+    most = max((moved[module] for module in model.modules()), default=0)
     expect(
-        max(seen, default=0) <= steps,
+        most <= steps,
         f"expected BatchNorm statistics to move once in each of {steps} steps at most, but they "
-        f"moved {max(seen, default=0)} times; rows of other kinds go through run.aside",
+        f"moved {most} times; rows of other kinds go through run.aside",
     )
 
 
@@ -214,6 +224,10 @@ def it_pickles(method: Recipe) -> None:
         _same(compressed(method, rows).state, compressed(again, rows).state),
         "expected a pickled copy to make the same network; store parameters as they are given",
     )
+
+
+def rows_are_decided_alone(method: Recipe) -> None:
+    expect_decided_alone(compressed(method, task.rows_of(COUNTS)).predict)
 
 
 def held_out_rows_stay_out(method: Recipe) -> None:
@@ -231,8 +245,7 @@ def held_out_rows_stay_out(method: Recipe) -> None:
 def marked() -> tuple[Compression, Dataset]:
     """A small protocol, and its data with a mark in every test row."""
     _, rows = with_mark(3, small, tested_alone=True)
-    pool = torch.randn(12, *task.SHAPE)
-    dataset = compression.Source(rows.train, rows.classes, pool=pool)
+    dataset = with_pool(rows)
     return small(dataset), dataset
 
 
@@ -245,6 +258,16 @@ def small(dataset: Dataset, **keys: Any) -> Compression:
     return Compression(**{**told, **granted, **keys})
 
 
+def decoys_change_nothing(method: Recipe) -> None:
+    _refuse_without_compressor(method)
+    expect_deaf(method, small, compression.run, with_pool)
+
+
+def with_pool(dataset: Dataset) -> Dataset:
+    pool = torch.randn(12, *task.SHAPE)
+    return compression.Source(dataset.train, dataset.classes, dataset.test, pool=pool)
+
+
 CHECKS = named(
     (
         same_seed_same_bits,
@@ -252,10 +275,13 @@ CHECKS = named(
         network_is_smaller,
         whole_network_is_the_teacher,
         rare_classes_are_handled,
+        equal_counts_are_handled,
         any_number_of_classes,
         bytes_are_taken,
         statistics_move_once_a_step,
         it_pickles,
+        rows_are_decided_alone,
         held_out_rows_stay_out,
     )
 )
+THOROUGH = named((decoys_change_nothing,))

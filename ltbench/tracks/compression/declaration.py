@@ -124,6 +124,11 @@ class CompressionTrack(Track[Compression]):
     def step(self, protocol: Compression, measure: str, classes: int) -> float | None:
         return classification.step(protocol, measure, classes)
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.compression.checks import THOROUGH
+
+        return THOROUGH
+
     def derived(self, protocol: Compression, grid: Grid) -> Mapping[str, Floats]:
         """What the balanced twin has more of what ranks."""
         return {"imbalance_loss": grid.values["twin"] - grid.values[self.shown(protocol)[0]]}

@@ -121,11 +121,12 @@ def run(
     Raises:
         Unmet: the recipe compresses nothing, or needs what the protocol does not supply.
         Diverged: a loss or scores are not finite.
-        LTBenchError: the protocol does not fit the data, or the pool cannot be had.
+        LTBenchError: the protocol does not fit the data, or the pool cannot be had or holds test
+            rows.
     """
     refuse_unmet(protocol, recipe)
     parts = split(protocol, dataset, seed)
-    ood = pool_of(protocol, dataset, parts, device) if "ood" in recipe.all_needs else None
+    ood = pool_of(dataset).to(device) if "ood" in recipe.all_needs else None
     tailed, twin = few(protocol, parts, seed)
     teacher = Teachers(protocol, parts, seed, device)()
     time_plain(protocol, tailed, seed, device, WARM_UP_STEPS)
@@ -145,6 +146,8 @@ def run(
     after = time_plain(protocol, tailed, seed, device)
 
     test = parts.test().to(device)
+    if ood is not None:
+        pools.refuse_overlap(ood, test.inputs, protocol.ood)
     scored = []
     for (own, run), rows in zip(runs, (tailed, twin), strict=True):
         assert run.model is not None
@@ -225,19 +228,18 @@ def few(protocol: Compression, parts: Parts, seed: int) -> tuple[Parts, Parts]:
     return drawn(tailed), drawn([granted.rows] * classes)
 
 
-def pool_of(protocol: Compression, dataset: Dataset, parts: Parts, device: torch.device) -> Tensor:
-    """The pool of other images, none of which is scored on.
+def pool_of(dataset: Dataset) -> Tensor:
+    """The pool of other images.
 
     Raises:
-        LTBenchError: it cannot be had, or holds test rows.
+        LTBenchError: it cannot be had.
     """
     pool = getattr(dataset, "pool", None)
     if isinstance(pool, LTBenchError):
         raise pool
     assert pool is not None
-    pools.refuse_overlap(pool, parts.test().inputs, protocol.ood)
-    on_device: Tensor = pool.to(device)
-    return on_device
+    found: Tensor = pool
+    return found
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ltbench.testing.report import NotApplicable, expect, named
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.distillation.problem import Distillation, Distilling
 from ltbench.tracks.distillation.track import DistillationGrants, Networks
-from ltbench.tracks.marked import fields
+from ltbench.tracks.marked import expect_deaf, fields
 from ltbench.tracks.marked import marked as with_mark
 from ltbench.training.engine import generator, seeded
 
@@ -146,6 +146,10 @@ def rare_classes_are_handled(method: Recipe) -> None:
     _expect_budget(method, task.rows_of((29, 2, 1)), structs.replace(BUDGET, ipc=3))
 
 
+def equal_counts_are_handled(method: Recipe) -> None:
+    _expect_budget(method, task.rows_of((10, 10, 10)), BUDGET)
+
+
 def one_row_a_class_is_handled(method: Recipe) -> None:
     try:
         _expect_budget(method, task.rows_of(COUNTS), structs.replace(BUDGET, ipc=1))
@@ -199,6 +203,10 @@ def small(dataset: Dataset, **keys: Any) -> Distillation:
     return Distillation(**{**told, "distilling": BUDGET, "networks": 1, "steps": 2, **keys})
 
 
+def decoys_change_nothing(method: Recipe) -> None:
+    expect_deaf(method, small, distillation.run)
+
+
 CHECKS = named(
     (
         same_seed_same_bits,
@@ -206,6 +214,7 @@ CHECKS = named(
         class_names_do_not_matter,
         budget_is_kept,
         rare_classes_are_handled,
+        equal_counts_are_handled,
         one_row_a_class_is_handled,
         any_number_of_classes,
         bytes_stay_bytes,
@@ -213,3 +222,4 @@ CHECKS = named(
         held_out_rows_stay_out,
     )
 )
+THOROUGH = named((decoys_change_nothing,))

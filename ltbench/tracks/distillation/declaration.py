@@ -97,6 +97,11 @@ class DistillationTrack(Track[Distillation]):
     def step(self, protocol: Distillation, measure: str, classes: int) -> float | None:
         return classification.step(protocol, measure, classes, protocol.networks)
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.distillation.checks import THOROUGH
+
+        return THOROUGH
+
     def derived(self, protocol: Distillation, grid: Grid) -> Mapping[str, Floats]:
         """What a set is worth in units of the whole one."""
         return {"retention": grid.values["accuracy"] / grid.row("accuracy", WHOLE)}

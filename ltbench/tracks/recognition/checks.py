@@ -8,9 +8,9 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Check
 from ltbench.datasets import Dataset
 from ltbench.testing.checks import shared
-from ltbench.testing.report import expect
+from ltbench.testing.report import expect, named
 from ltbench.testing.task import OF_NETWORKS, Spy, counts_for
-from ltbench.tracks.marked import fields, marked
+from ltbench.tracks.marked import expect_deaf, fields, marked
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import SUPPLIES, run
 
@@ -37,3 +37,10 @@ def held_out_rows_stay_out(method: Recipe) -> None:
 
 def small(dataset: Dataset) -> Recognition:
     return Recognition(**fields(dataset))
+
+
+def decoys_change_nothing(method: Recipe) -> None:
+    expect_deaf(method, small, run)
+
+
+THOROUGH = named((decoys_change_nothing,))

@@ -25,6 +25,7 @@ class RecognitionTrack(Track[Recognition]):
     name = "recognition"
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
+    floor = ("erm",)
     measures = (
         *CLASSIFICATION,
         Measure(
@@ -64,6 +65,11 @@ class RecognitionTrack(Track[Recognition]):
 
     def step(self, protocol: Recognition, measure: str, classes: int) -> float | None:
         return classification.step(protocol, measure, classes)
+
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.recognition.checks import THOROUGH
+
+        return THOROUGH
 
     def derived(self, protocol: Recognition, grid: Grid) -> Mapping[str, Floats]:
         """Relative accuracy, of which the protocol's balanced twin holds the references."""

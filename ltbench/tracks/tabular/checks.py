@@ -1,13 +1,15 @@
 """The checks of a method that builds estimators: the small task, as a table."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ltbench.contract.context import Rows, Run
+from ltbench.contract.context import Rows
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Check
@@ -15,7 +17,7 @@ from ltbench.errors import Unmet
 from ltbench.protocols.schema import Compute
 from ltbench.testing.checks import shared
 from ltbench.testing.probes import as_recipe
-from ltbench.testing.report import expect
+from ltbench.testing.report import expect, named
 from ltbench.testing.task import MARK, Spy, Task, Trained, counts_for, rows_of
 from ltbench.tracks.tabular import track as tabular
 from ltbench.tracks.tabular.problem import TableData, Tabular
@@ -44,7 +46,13 @@ def checks(recipe: Recipe) -> Mapping[str, Check]:
 def trained(method: Method, counts: Sequence[int], rows: Rows | None = None) -> Trained:
     """What a method makes of the small task with the first learner that it takes."""
     test = rows_of([4] * len(counts), seed=1)
-    return Trained(*fitted(as_recipe(method), rows_of(counts) if rows is None else rows, test))
+    rows = rows_of(counts) if rows is None else rows
+    done = fitted(as_recipe(method), rows, test)
+    return Trained(done.run, done.run.model, done.predict(flat(test).inputs)[0], _of_images(done))
+
+
+def _of_images(done: tabular.Fitted) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    return lambda inputs: done.predict(_columns(inputs))
 
 
 def held_out_rows_stay_out(method: Recipe) -> None:
@@ -56,22 +64,28 @@ def held_out_rows_stay_out(method: Recipe) -> None:
     )
 
 
-def fitted(method: Recipe, rows: Rows, test: Rows) -> tuple[Run, Any, Tensor]:
-    """The run, the model, and the scores of `test`, with the first learner that the method takes.
+def fitted(method: Recipe, rows: Rows, test: Rows) -> tabular.Fitted:
+    """What fitting rows yields, with the first learner that the method takes.
 
     Raises:
         Unmet: it takes none of them.
     """
-    flat = [Rows(part.inputs.flatten(1)[:, :COLUMNS], part.labels) for part in (rows, test)]
-    fold = tabular.Fold(flat[0], flat[1])
+    fold = tabular.Fold(flat(rows), flat(test))
     for learner in LEARNERS:
         try:
-            done = tabular.fit(PROTOCOL, method, learner, fold.train, fold, seed=7)
+            return tabular.fit(PROTOCOL, method, learner, fold.train, fold, seed=7)
         except Unmet as error:
             refusal = error
-            continue
-        return done.run, done.run.model, done.predict(fold.test.inputs)[0]
     raise refusal
+
+
+def flat(rows: Rows) -> Rows:
+    """Images as the rows of a table."""
+    return Rows(_columns(rows.inputs), rows.labels)
+
+
+def _columns(inputs: Tensor) -> Tensor:
+    return inputs.flatten(1)[:, :COLUMNS]
 
 
 def run_marked(method: Recipe, rows: Rows, mark: float) -> None:
@@ -100,3 +114,24 @@ PROTOCOL = Tabular(
     learners=LEARNERS,
     compute=Compute(threads=1),
 )
+
+
+def decoys_change_nothing(method: Recipe) -> None:
+    counts = counts_for(method)
+    rows, test = rows_of(counts), rows_of([20] * len(counts), seed=1)
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    turned = replace(test[order], labels=(test.labels[order] + 1) % len(counts))
+
+    def decided(test: Rows) -> Tensor:
+        return fitted(copy.deepcopy(method), rows, test).predict(flat(test).inputs)[1]
+
+    changed = int((decided(test)[order] != decided(turned)).sum())
+    expect(
+        not changed,
+        f"expected the same decisions whatever is told of the test rows, but {changed} of "
+        f"{len(test)} changed with the order and the labels of these; decide each row by itself, "
+        "and by nothing but its input",
+    )
+
+
+THOROUGH = named((decoys_change_nothing,))

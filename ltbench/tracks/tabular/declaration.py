@@ -50,6 +50,11 @@ class TabularTrack(Track[Tabular]):
     ) -> Outcome:
         return run(protocol, recipe, seed, source, device)
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.tabular.checks import THOROUGH
+
+        return THOROUGH
+
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.tabular.checks import checks
 

@@ -32,6 +32,7 @@ from ltbench.training import events
 from ltbench.training.engine import (
     checked,
     generator,
+    hidden_order,
     predict,
     seeded,
     shares,
@@ -327,11 +328,13 @@ def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitt
     run.model = model = recipe.finish(model, None, run)
 
     def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs.numpy())))
+        order = hidden_order(inputs, run.seed)
+        place = order.argsort()
+        probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs[order].numpy())))
         if not torch.isfinite(probabilities).all():
             raise Diverged("the fitted model gives probabilities that are not finite")
         scores = recipe.scores(probabilities.double().clamp(min=SMALLEST).log(), run)
-        return scores, recipe.decide(scores, run)
+        return scores[place], recipe.decide(scores, run)[place]
 
     return Fitted(run, recipe, predicted)
 
