@@ -82,6 +82,7 @@ def _agnostic(registry: "Registry", protocol: str, results: Path) -> "tuple[Boar
     from ltbench.boards import agnostic, markdown
     from ltbench.contract.track import Board
 
-    table, rejected = agnostic.evaluate(registry.protocol(protocol), results)
+    read = registry.protocol(protocol)
+    table, rejected = agnostic.evaluate(registry.track(read.track), read, results)
     written = partial(markdown.agnostic, table), partial(agnostic.frame, table)
     return Board(table, *written), rejected

@@ -189,6 +189,16 @@ class Track(Generic[P]):
         """A picture, of Pillow's kind, of what a cell made; None where there is nothing to see."""
         return None
 
+    def decided(self, record: Record, arrays: Arrays) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The labels [N] of test rows and those that each network gave them [networks, N].
+
+        None where the arrays of a record do not hold one label a row.
+        """
+        labels, predicted = (arrays.get(name) for name in ("labels", "predicted"))
+        if labels is None or predicted is None or labels.ndim != 1:
+            return None
+        return labels, np.atleast_2d(predicted)
+
     def carried(self, old: Mapping[str, Any], protocol: P | None) -> dict[str, Any] | None:
         """What a record of the earlier form held as fields of this one; None if it is not ours."""
         return None

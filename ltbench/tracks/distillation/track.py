@@ -25,6 +25,7 @@ from ltbench.tracks.classification import (
     WARM_UP_STEPS,
     Parts,
     begin,
+    over_networks,
     recalls_of,
     refuse_adapting,
     refuse_foreign,
@@ -175,18 +176,17 @@ def run(
 
     with Clock(device) as evaluation:
         test = parts.test().to(device)
-        rest, scores, predicted = Rest(*recipe.methods), [], []
+        rest, scored = Rest(*recipe.methods), []
         for k in range(protocol.networks):
-            fresh = begin(protocol, parts, protocol.networks * seed + k, device)
+            own = copy.deepcopy(rest)
+            fresh = begin(protocol, parts, stream_seed(seed, f"evaluation {k}"), device)
             fresh.phase = replace(fresh.phase, epochs=epochs_on(protocol, len(rows)))
             with events.part(protocol.networks + k, 2 * protocol.networks):
-                model = train(copy.deepcopy(rest), rows, fresh, protocol.budget.batch_size)
-            found = predict(rest, model, test.inputs, fresh)
-            scores.append(found[0])
-            predicted.append(found[1])
+                model = train(own, rows, fresh, protocol.budget.batch_size)
+            found = predict(own, model, test.inputs, fresh)
+            scored.append(score(protocol, parts, test.labels, *found))
             run.notes += [note for note in fresh.notes if note not in run.notes]
-    labels = test.labels.repeat(protocol.networks)
-    scored, predictions = score(protocol, parts, labels, torch.cat(scores), torch.cat(predicted))
+    measures, predictions = over_networks(scored)
     told = {
         "images": len(rows),
         "duplicates": repeated,
@@ -196,7 +196,7 @@ def run(
     passes = (run.passes + pool.owed.passes) / (len(parts.train) * protocol.budget.epochs)
     reference_work = (before + after) / 2
     return Outcome(
-        measures={**scored, **told},
+        measures={**measures, **told},
         timing=timed(clock, reference_work, passes, pool.owed.seconds, pool.owed.work),
         recall=recalls_of(predictions, len(dataset.classes)),
         class_counts=parts.class_counts,
