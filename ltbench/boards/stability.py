@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
 MILD, HARSH = 10, 200
-TELLING = ("name", "version", "seeds", *Protocol.TELLING)
+TELLING = ("name", "version", *Protocol.TELLING)
 
 
 class StabilityRow(Struct, frozen=True):

@@ -24,6 +24,7 @@ class Problem(Protocol):
     def hash(self) -> str: ...
     @property
     def track(self) -> str: ...
+    def counts(self, found: str) -> bool: ...
 
 
 def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Rejected]]:
@@ -66,7 +67,7 @@ def refuse_mixture(problem: Problem, results: Path, told: Columns) -> None:
     data: dict[str, set[str]] = {}
     counts = np.bincount(told.kind, minlength=len(told.kinds)).tolist()
     for kind, count in zip(told.kinds, counts, strict=True):
-        if kind.hash != problem.hash and count:
+        if count and not problem.counts(kind.hash):
             others[kind.version, kind.hash] += count
         if kind.fingerprint and count:  # there is none where the data could not be had
             data.setdefault(kind.table, set()).add(kind.fingerprint)

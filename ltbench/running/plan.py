@@ -141,7 +141,7 @@ def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
         record = records.read(path)
         if isinstance(record, Rejected):
             raise LTBenchError(f"{record}; move it away, or redo its cell with --fresh")
-        if record.hash != cell.protocol.hash:
+        if not cell.protocol.counts(record.hash):
             raise LTBenchError(
                 f"{path} belongs to {record.protocol} version {record.version} ({record.hash}), "
                 f"not to version {cell.protocol.version} ({cell.protocol.hash}); "
