@@ -37,6 +37,7 @@ def run(
     data: Mapping[str, str | Path] | None = None,
     watch: Watcher = lambda event: None,
     observe: Sequence[str] = (),
+    mixed: bool = False,
 ) -> list[Record]:
     """Runs a protocol's recipes and returns a record of each cell, old ones included.
 
@@ -45,6 +46,7 @@ def run(
     `cluster` says on which Ray to run them, if on any. `plugins` are paths of single files with
     methods of your own, `data` the paths of data sets of your own by name. `watch` is called when
     a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
+    `mixed` lets records of other code of the benchmark, or of another device, stand beside.
 
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.
@@ -61,6 +63,7 @@ def run(
         fresh,
         shard,
         elsewhere=cluster is not None,
+        mixed=mixed,
     )
     limits = Limits(timeout, memory) if timeout or memory else None
     made = []
@@ -74,14 +77,19 @@ def run(
 
 
 def leaderboard(
-    protocol: str | Path, results: str | Path = RESULTS, plugins: Iterable[str | Path] = ()
+    protocol: str | Path,
+    results: str | Path = RESULTS,
+    plugins: Iterable[str | Path] = (),
+    mixed: bool = False,
 ) -> "pandas.DataFrame":
     """The leaderboard of a protocol as a frame, a row for each recipe, best first.
+
+    With `mixed`, records of several codes or devices stand together.
 
     Raises:
         LTBenchError: there are no records, or they cannot be put together.
     """
-    return read(registry_of(plugins), protocol, Path(results)).board.frame()
+    return read(registry_of(plugins), protocol, Path(results), mixed).board.frame()
 
 
 def recipe(text: str, plugins: Iterable[str | Path] = ()) -> Recipe:

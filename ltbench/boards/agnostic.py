@@ -17,6 +17,7 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.imbalance import Index, class_counts, long_tailed
 from ltbench.protocols.schema import Protocol
 from ltbench.results import records
+from ltbench.results.provenance import Now, nobody
 from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Record, Rejected
 from ltbench.scoring.metrics import accuracy
@@ -77,7 +78,11 @@ def splits(labels: Index, training_counts: Sequence[int]) -> dict[str, Index]:
 
 
 def evaluate(
-    track: Track[Any], protocol: Protocol, results: Path
+    track: Track[Any],
+    protocol: Protocol,
+    results: Path,
+    now: Now = nobody,
+    mixed: bool = False,
 ) -> tuple[Agnostic, list[Rejected]]:
     """The table of all records whose predictions are there; nothing is trained again.
 
@@ -85,7 +90,7 @@ def evaluate(
         LTBenchError: there are no records, they keep no predictions of one label a row, or a
             class has too few test rows for the splits.
     """
-    found, rejected = records_of(protocol, results)
+    found, rejected = records_of(protocol, results, now, mixed)
     refuse_none(protocol, results, len(found), rejected)
     done = [record for record in found if record.status == "ok"]
     if not done:

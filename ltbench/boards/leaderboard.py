@@ -65,7 +65,8 @@ class Leaderboard(Struct, frozen=True):
 
     `asked` are the measures that the protocol asks for, the one that ranks first; `measures` tell
     of all. `reference` is the recipe that the others are set against; `quoted` are figures that
-    others published for the problem. `doing` and `unit` say what a cost is of, and in what.
+    others published for the problem, `mixture` what is to be said of records that are not all of
+    one code or machine. `doing` and `unit` say what a cost is of, and in what.
     """
 
     protocol: str
@@ -83,6 +84,7 @@ class Leaderboard(Struct, frozen=True):
     unit: str
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
+    mixture: list[str] = []
 
     def measure(self, name: str) -> Measure:
         return next(measure for measure in self.measures if measure.name == name)
@@ -103,6 +105,7 @@ def build(
     found: Columns | Sequence[Record],
     elsewhere: Elsewhere = nowhere,
     published: Sequence[Quoted] = (),
+    mixture: Sequence[str] = (),
 ) -> Leaderboard:
     """The leaderboard of a protocol's records, of which there is at least one."""
     names = stored(track.measures)
@@ -175,6 +178,7 @@ def build(
         doing=track.doing,
         unit=track.unit,
         quoted=list(published),
+        mixture=list(mixture),
         contrasts=[
             _contrast(
                 first,

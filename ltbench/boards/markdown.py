@@ -107,9 +107,20 @@ def markdown(board: Leaderboard) -> str:
         "\n".join(
             f"- Seconds and memory were measured on {plain(machine)}." for machine in board.machines
         ),
+        _said(board.mixture),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _said(mixture: Sequence[str]) -> str:
+    """What is to be said of records that are not all of one code or machine."""
+    return "\n".join(f"- {plain(said)}" for said in mixture)
+
+
+def with_mixture(text: str, mixture: Sequence[str]) -> str:
+    """A board of a track's own, and below it what is to be said of its records."""
+    return f"{text}\n{_said(mixture)}\n" if mixture else text
 
 
 def _standing(board: Leaderboard, table: str) -> list[Measure]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of, tell_rejected
+from ltbench.commands.options import DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of, tell_rejected
 from ltbench.commands.printing import duration, print_json
 from ltbench.errors import LTBenchError
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     metavar="NAME[=ARGUMENT]",
     help="Who is told of the run, as tensorboard=FOLDER or mlflow=FOLDER; may be repeated.",
 )
+@MIXED
 @DATA
 @JSON
 @RESULTS
@@ -76,6 +77,7 @@ def command(
     dry_run: bool,
     log_json: str | None,
     observe: Sequence[str],
+    mixed: bool,
     data: Sequence[str],
     as_json: bool,
     results: Path,
@@ -104,7 +106,7 @@ def command(
     registry = registry_of(plugins, strict, data)
     part = _shard(shard) if shard is not None else (1, 1)
     plan = plans.plan(
-        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster)
+        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster), mixed
     )
     jobs = jobs or max(1, usable_cores() // plan.protocol.compute.threads)
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
@@ -117,7 +119,7 @@ def command(
     made, stopped = _run(plan, jobs, Limits(timeout, memory), fail_fast, observers, cluster)
     rejected: list[Rejected] = []
     if made or plan.done:
-        rejected = _show_table(registry, protocol, results, plan, made)
+        rejected = _show_table(registry, protocol, results, plan, made, mixed)
     if stopped:
         left = len(plan.todo) - len(made)
         command = shlex.join(["ltbench", *sys.argv[1:]])
@@ -130,10 +132,15 @@ def command(
 
 
 def _show_table(
-    registry: "Registry", protocol: str, results: Path, plan: "Plan", made: "list[Record]"
+    registry: "Registry",
+    protocol: str,
+    results: Path,
+    plan: "Plan",
+    made: "list[Record]",
+    mixed: bool,
 ) -> "list[Rejected]":
     path = results / plan.protocol.name / "table.md"
-    rejected = _write_table(registry, protocol, results, path)
+    rejected = _write_table(registry, protocol, results, path, mixed)
     click.echo(path.read_text(encoding="utf-8"), nl=False)
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
@@ -225,12 +232,12 @@ def _tell_plan(plan: "Plan", seconds: float, as_json: bool) -> None:
 
 
 def _write_table(
-    registry: "Registry", protocol: str, results: Path, path: Path
+    registry: "Registry", protocol: str, results: Path, path: Path, mixed: bool
 ) -> "list[Rejected]":
     from ltbench.boards.reading import read
     from ltbench.results import records
 
-    found = read(registry, protocol, results)
+    found = read(registry, protocol, results, mixed)
     records.write_text(path, found.board.markdown())
     tell_rejected(found.rejected)
     return found.rejected

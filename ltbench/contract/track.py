@@ -121,6 +121,7 @@ class Track(Generic[P]):
     what boards derive, and `tables` those of a board beside the two that all have. `doing` names
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
+    `made_in` is the module that runs its cells, where that is another than the class's own.
     """
 
     name: ClassVar[str] = ""
@@ -134,6 +135,7 @@ class Track(Generic[P]):
     doing: ClassVar[str] = "preparation and training"
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
+    made_in: ClassVar[str] = ""
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.
@@ -166,6 +168,12 @@ class Track(Generic[P]):
             LTBenchError: the cell fails, with this reason.
         """
         raise NotImplementedError
+
+    def modules(self, protocol: P) -> tuple[str, ...]:
+        """The modules that, with what they import, decide the numbers of a protocol's cells."""
+        network = getattr(protocol, "network", {}).get("name")
+        own = self.made_in or type(self).__module__
+        return (own,) if network is None else (own, f"ltbench.models.{network}")
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         """What a recipe must pass that is this track's to check; nothing for any other."""

@@ -22,7 +22,10 @@ from ltbench.registry.cache import remembered
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+    from ltbench.results.records import Origin
+
 GROUP = "ltbench"
+CORE = "ltbench."
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,24 @@ class Plugin:
 
     @cached_property
     def imported(self) -> str:
-        """A digest of the files of its own package that it imports, or these do; empty for none."""
+        """A digest of the files of its own package that it imports, or these do; empty for none.
+
+        Those of a single file are the ones beside it.
+        """
         return code.digest_of(self.imported_sources)
+
+    @cached_property
+    def core(self) -> str:
+        """A digest of what ltbench itself adds to its code, the contract aside; empty for none."""
+        named = (name for text in (self.source, *self.imported_sources) for name in _named(text))
+        return core_code(tuple(sorted({name for name in named if name.startswith(CORE)})))
+
+    @property
+    def origin(self) -> "Origin":
+        """What a record tells of this code."""
+        from ltbench.results.records import Origin
+
+        return Origin(self.package, self.version, self.digest, self.imported, self.core)
 
     @cached_property
     def imported_sources(self) -> list[str]:
@@ -73,13 +92,24 @@ class Plugin:
         left = [(self.module, self.file)]
         while left:
             module, file = left.pop()
-            for name in imports(sources[file], module, file):
-                found = _origin(name)
+            for name, found in self._own(sources[file], module, file):
                 if found is not None and found not in sources:
                     sources[found] = found.read_text(encoding="utf-8", errors="replace")
                     left.append((name, found))
         del sources[self.file]
         return list(sources.values())
+
+    def _own(
+        self, source: str, module: str, file: Path | None
+    ) -> Iterator[tuple[str, Path | None]]:
+        """What one of its files may import from its package, or from beside a single file."""
+        if self.module:
+            yield from ((name, _origin(name)) for name in imports(source, module, file))
+        elif self.file is not None:
+            for name in _named(source):
+                place = self.file.parent.joinpath(*name.split("."))
+                files = place.with_suffix(".py"), place / "__init__.py"
+                yield name, next((found for found in files if found.is_file()), None)
 
 
 def outlines(source: str) -> list[Outline]:
@@ -109,8 +139,14 @@ def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
     """
     is_package = file is not None and file.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
+    top = f"{package.partition('.')[0]}."
+    yield from (name for name in _named(source if package else "", package) if name.startswith(top))
+
+
+def _named(source: str, package: str = "") -> Iterator[str]:
+    """What a source may import; `package` is the one that its own dots count from."""
     try:
-        tree = ast.parse(source if package else "")
+        tree = ast.parse(source)
     except code.UNREAD:
         return
     for node in ast.walk(tree):
@@ -123,7 +159,7 @@ def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
                 found = [base, *(f"{base}.{alias.name}" for alias in names)]
             case _:
                 continue
-        yield from (name for name in found if name.startswith(f"{package.partition('.')[0]}."))
+        yield from found
 
 
 def _text_attributes(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
@@ -235,6 +271,33 @@ def _places(package: str) -> tuple[str, ...] | None:
     spec = _spec(package)
     locations = spec.submodule_search_locations if spec is not None else None
     return tuple(locations) if locations is not None else None
+
+
+@cache
+def core_code(modules: tuple[str, ...]) -> str:
+    """A digest of what modules say, and all that these import of ltbench or of their own package.
+
+    Mending a sentence leaves it as it was. Empty for no modules.
+    """
+    texts: dict[Path, str] = {}
+    left = list(modules)
+    while left:
+        module = left.pop()
+        file = _origin(module)
+        if file is None or file in texts:
+            continue
+        texts[file] = _text(file)
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        own = f"{package.partition('.')[0]}."
+        left += [name for name in _named(texts[file], package) if name.startswith((own, CORE))]
+    return code.digest_of(texts.values())
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def from_file(file: Path) -> Plugin:

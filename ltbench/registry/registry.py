@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ltbench.contract.track import Track
     from ltbench.datasets import Loader
     from ltbench.protocols.schema import Protocol
+    from ltbench.results.records import Origin
 
 
 HOOKS = (
@@ -124,6 +125,14 @@ class Registry:
     def owner(self, name: str) -> Plugin:
         """The plugin that registered a method."""
         return self._owners[name]
+
+    def origin(self, name: str) -> "Origin | None":
+        """The code of a method as it is now, read without importing it; None for an unknown one."""
+        plugin = self._owners.get(name)
+        if plugin is None:
+            known = (owner for outline, owner in self.outlines() if outline.name == name)
+            plugin = next(known, None)
+        return plugin.origin if plugin is not None else None
 
     def provided_by(self, plugin: Plugin) -> list[str]:
         """The names of methods and all else that a loaded plugin registered."""

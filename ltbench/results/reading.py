@@ -9,6 +9,7 @@ import numpy as np
 
 from ltbench.errors import LTBenchError
 from ltbench.results import records
+from ltbench.results.provenance import Made, Now, Provenance, nobody, sorted_out
 from ltbench.results.record_arrays import Columns, columns
 from ltbench.results.records import Record, Rejected
 
@@ -27,16 +28,46 @@ class Problem(Protocol):
     def counts(self, found: str) -> bool: ...
 
 
-def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Rejected]]:
+def records_of(
+    problem: Problem, results: Path, now: Now = nobody, mixed: bool = False
+) -> tuple[list[Record], list[Rejected]]:
     """The records of a protocol that count, and the files beside them that do not.
 
+    `now` and `mixed` are those of `counted`.
+
     Raises:
-        LTBenchError: some were made under another version, or from other data.
+        LTBenchError: some were made under another version, from other data, or are not alike.
     """
+    found, rejected, _ = told_of(problem, results, now, mixed)
+    return found, rejected
+
+
+def told_of(
+    problem: Problem, results: Path, now: Now = nobody, mixed: bool = False
+) -> tuple[list[Record], list[Rejected], list[str]]:
+    """The records of a protocol as `records_of` has them, with what is to be said of them."""
     every = list(records.read_all(results, problem.name, problem.track))
     found = [record for record in every if isinstance(record, Record)]
-    refuse_mixture(problem, results, columns(found))
-    return found, [record for record in every if isinstance(record, Rejected)]
+    told = columns(found)
+    refuse_mixture(problem, results, told)
+    provenance = counted(results / problem.name, told, now, mixed)
+    kept = [record for record, kept in zip(found, provenance.kept, strict=True) if kept]
+    return kept, [one for one in every if isinstance(one, Rejected)], provenance.notes
+
+
+def counted(where: Path, told: Columns, now: Now = nobody, mixed: bool = False) -> Provenance:
+    """Which records of a folder count, as `provenance.sorted_out` has it.
+
+    Raises:
+        LTBenchError: they are not alike, and that was not asked for.
+    """
+    makers: dict[Made, int] = {}
+    of_kind = [makers.setdefault(kind.made, len(makers)) for kind in told.kinds]
+    maker = np.array(of_kind, dtype=np.int64)[told.kind]
+    try:
+        return sorted_out(list(makers), maker, told.recipes, told.recipe, now, mixed)
+    except LTBenchError as error:
+        raise LTBenchError(f"{where}: {error}") from None
 
 
 def refuse_none(

@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from ltbench.results.provenance import Made, made
 from ltbench.results.records import Record, Status
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,7 @@ class Kind(Struct, frozen=True):
     notes: tuple[str, ...]
     machine: str | None
     control: bool
+    made: Made
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 
 def taken(part: Columns, rows: Integers) -> Columns:
-    """Some of the rows of columns that hold nothing but arrays."""
+    """Some of the rows of columns."""
+    place = {int(row): n for n, row in enumerate(rows)}
     return Columns(
         part.names,
         part.recipes,
@@ -110,6 +113,7 @@ def taken(part: Columns, rows: Integers) -> Columns:
         part.costs[rows],
         part.kinds,
         part.kind[rows],
+        {place[n]: record for n, record in part.whole.items() if n in place},
     )
 
 
@@ -132,6 +136,7 @@ def _kind(record: Record) -> Kind:
         tuple(record.notes),
         machine_of(record) if record.timing is not None else None,
         record.control,
+        made(record),
     )
 
 

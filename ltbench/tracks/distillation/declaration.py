@@ -22,6 +22,7 @@ class DistillationTrack(Track[Distillation]):
     """A few rows a class in place of an imbalanced set, scored by networks trained on them."""
 
     name = "distillation"
+    made_in = "ltbench.tracks.distillation.track"
     problem = Distillation
     needs = SUPPLIES
     floor = (WHOLE, "full(balanced=True)", "random")
