@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import msgspec
 import numpy as np
@@ -15,10 +16,12 @@ from ltbench.registry.registry import installed
 from ltbench.results.records import arrays_of, read
 from ltbench.scoring import metrics
 from ltbench.scoring.measures import NAMES
+from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import split
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.distillation.checks import marked
 from ltbench.tracks.recognition import track as recognition
+from ltbench.training import environment
 from ltbench.training.engine import stream_seed, train
 
 CPU = torch.device("cpu")
@@ -308,16 +311,65 @@ def test_every_set_is_trained_on_for_as_many_steps(fixed):
     assert distillation.epochs_on(fixed, 1000) == 1
 
 
-def test_recipes_of_a_seed_share_a_pool_and_each_is_charged_for_it(fixed):
+@pytest.fixture
+def no_pools(monkeypatch, tmp_path):
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     distillation._trained.clear()
+    return tmp_path / "cache" / "pools"
+
+
+@pytest.mark.parametrize("where", ["in the process", "on disk"])
+def test_recipes_of_a_seed_share_a_pool_and_each_is_charged_for_it(
+    fixed, no_pools, monkeypatch, where
+):
     first = run(fixed, "herding")
-    assert len(distillation._trained) == 1
     (pool,) = distillation._trained.values()
+    if where == "on disk":
+        distillation._trained.clear()
+    monkeypatch.setattr(distillation.Pool, "_train", None)  # it would be called, and fail
     again = run(fixed, "herding")
-    assert list(distillation._trained.values()) == [pool]
     assert np.array_equal(first.arrays["distilled"], again.arrays["distilled"])
     assert again.timing.passes == first.timing.passes > 0
     assert again.timing.seconds >= pool.seconds
+    assert again.timing.work >= pool.work
+    (kept,) = no_pools.glob("*.pt")
+    assert kept.stat().st_size < 10**6
+
+
+def test_a_pool_is_another_one_for_other_code_or_another_processor(fixed, no_pools, monkeypatch):
+    run(fixed, "herding")
+    for where, name in ((kept_networks, "core_code"), (environment, "deciding")):
+        with monkeypatch.context() as patch:
+            told = ["other"] if name == "deciding" else "other"
+            patch.setattr(where, name, lambda *given, told=told: told)
+            distillation._trained.clear()
+            run(fixed, "herding")
+    assert len(list(no_pools.glob("*.pt"))) == 3
+
+
+def test_what_is_kept_is_bounded_and_what_was_used_last_stays(monkeypatch, tmp_path):
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path))
+    network = torch.nn.Linear(100, 100)
+    kept_networks.write("pools", "0", [network])
+    (first,) = (tmp_path / "pools").glob("0-*.pt")
+    monkeypatch.setattr(kept_networks, "MOST", int(2.5 * first.stat().st_size))
+    kept_networks.write("pools", "1", [network])
+    for age, name in enumerate("10"):
+        (path,) = (tmp_path / "pools").glob(f"{name}-*.pt")
+        os.utime(path, (age, age))
+    kept_networks.write("pools", "2", [network])
+    assert sorted(path.name[0] for path in (tmp_path / "pools").glob("*.pt")) == ["0", "2"]
+    assert kept_networks.there("pools", "0")
+    assert kept_networks.read("pools", "1", [network]) is None
+
+
+def test_a_pool_that_was_changed_is_refused(fixed, no_pools):
+    run(fixed, "herding")
+    (kept,) = no_pools.glob("*.pt")
+    kept.rename(kept.with_name(kept.name.replace(kept.stem.partition("-")[2], "0" * 16)))
+    distillation._trained.clear()
+    with pytest.raises(LTBenchError, match=f"has weights of hash .*, not {'0' * 16}; delete it"):
+        run(fixed, "herding")
 
 
 def test_an_even_pool_is_another_one(fixed):

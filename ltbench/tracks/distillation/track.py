@@ -8,6 +8,7 @@ does in training, and scores the last epoch of each on the test split.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ltbench.contract.track import Arrays, Outcome
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.schema import Imbalance
+from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import (
     WARM_UP_STEPS,
     Parts,
@@ -38,10 +40,12 @@ from ltbench.tracks.classification import (
 from ltbench.tracks.distillation.problem import Distillation, Distilling
 from ltbench.training import events
 from ltbench.training.engine import checked, portions, predict, stream_seed, train
-from ltbench.training.timing import Clock
+from ltbench.training.timing import Clock, aside
 
 WHOLE = "full"  # the recipe that keeps the whole set
 SUPPLIES = frozenset({"ipc", "whole"})
+KIND = "pools"
+COST = ("seconds", "work", "passes")
 POOLS = 2  # kept in a process, so that the recipes of a seed share theirs
 
 
@@ -77,8 +81,9 @@ class Trained:
 class Pool:
     """The networks that a method may use to distil: each as it began, and trained plainly.
 
-    They depend on the training rows and the seed alone, so recipes with one seed share them. One
-    that finds them trained already is charged for them all the same; `owed` is that.
+    They depend on the training rows and the seed alone, so recipes with one seed share them, in the
+    process and on disk. One that finds them trained already is charged for them all the same, by
+    what it took to train them; `owed` is that.
     """
 
     protocol: Distillation
@@ -89,16 +94,47 @@ class Pool:
     owed: Trained = field(default_factory=lambda: Trained([], 0.0, 0.0, 0))
 
     def __call__(self, balanced: bool = False) -> Networks:
-        key = f"{self.protocol.hash} {self.content} {self.seed} {self.device} {balanced}"
-        if key in _trained:
-            self.owed.seconds += _trained[key].seconds
-            self.owed.work += _trained[key].work
-        else:
+        told = [self.protocol.hash, self.content, self.seed, balanced]
+        key = kept_networks.key_of(self.protocol, self.device, told)
+        if key not in _trained:
             while len(_trained) >= POOLS:
                 del _trained[next(iter(_trained))]
-            _trained[key] = self._train(EvenDraw() if balanced else Method())
+            with kept_networks.alone(KIND, key):
+                with aside():
+                    found = self._read(key)
+                if found is None:
+                    found = _trained[key] = self._train(EvenDraw() if balanced else Method())
+                    with aside():
+                        self._keep(key, found)
+                    self.owed.passes += found.passes
+                    return found.networks
+            _trained[key] = found
+        self.owed.seconds += _trained[key].seconds
+        self.owed.work += _trained[key].work
         self.owed.passes += _trained[key].passes
         return _trained[key].networks
+
+    def _keep(self, key: str, trained: Trained) -> None:
+        cost = {name: getattr(trained, name) for name in COST}
+        kept_networks.write(KIND, key, [*chain(*trained.networks)], **cost)
+
+    def _read(self, key: str) -> Trained | None:
+        """The networks that another cell kept.
+
+        Raises:
+            LTBenchError: they are damaged, or not the ones that were kept.
+        """
+        if not kept_networks.there(KIND, key):
+            return None
+        networks = []
+        for k in range(self.protocol.distilling.networks):
+            seed = stream_seed(self.seed, f"pool {k}")
+            model = begin(self.protocol, self.parts, seed, self.device).model
+            assert model is not None
+            model.eval().requires_grad_(False)
+            networks.append((model, copy.deepcopy(model)))
+        cost = kept_networks.read(KIND, key, [*chain(*networks)])
+        return None if cost is None else Trained(networks, **cost)
 
     def _train(self, method: Method) -> Trained:
         networks, passes, distilling = [], 0, self.protocol.distilling
