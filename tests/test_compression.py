@@ -273,8 +273,9 @@ def test_a_teacher_that_was_changed_is_refused_and_other_cells_go_on(tiny, quick
     fixed = protocol(tiny())
     run(fixed, "l1", seed=0)
     (kept,) = (tmp_path / "cache" / "teachers").glob("*.pt")
-    state = torch.load(kept, weights_only=True)
-    torch.save({**state, "head.bias": state["head.bias"] + 1}, kept)
+    held = torch.load(kept, weights_only=True)
+    held["networks"][0]["head.bias"] += 1
+    torch.save(held, kept)
     compression._teachers.clear()
     with pytest.raises(LTBenchError, match="has weights of hash .*, not .*; delete it, and it is"):
         run(fixed, "l1", seed=0)
