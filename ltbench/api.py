@@ -45,6 +45,7 @@ def run(
     watch: Watcher = lambda event: None,
     observe: str | Iterable[str] = (),
     progress: bool | None = None,
+    mixed: bool = False,
 ) -> list[Record]:
     """Runs a protocol's recipes and returns a record of each cell, old ones included.
 
@@ -54,7 +55,8 @@ def run(
     may take. `cluster` says on which Ray to run them, if on any. `plugins` are paths of single
     files with methods of your own, `data` the paths of data sets of your own by name. `watch` is
     called when a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
-    `progress` shows how far the run is; where it is not given, on a terminal.
+    `progress` shows how far the run is; where it is not given, on a terminal. `mixed` lets records
+    of other code of the benchmark, or of another device, stand beside.
 
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.
@@ -76,6 +78,7 @@ def run(
         bool(fresh),
         shard_of(shard),
         elsewhere=cluster is not None,
+        mixed=mixed,
     )
     at_once = jobs_of(jobs, max(1, usable_cores() // planned.protocol.compute.threads))
     if sys.stderr.isatty() if progress is None else progress:
@@ -98,13 +101,16 @@ def leaderboard(
     protocol: str | Path | Protocol,
     results: str | Path = RESULTS,
     plugins: str | Path | Iterable[str | Path] = (),
+    mixed: bool = False,
 ) -> "pandas.DataFrame":
     """The leaderboard of a protocol as a frame, a row for each recipe, best first.
+
+    With `mixed`, records of several codes or devices stand together.
 
     Raises:
         LTBenchError: there are no records, or they cannot be put together.
     """
-    return read(_registry(plugins), protocol, path("results", results)).board.frame()
+    return read(_registry(plugins), protocol, path("results", results), mixed).board.frame()
 
 
 def recipe(given: str | Method, plugins: str | Path | Iterable[str | Path] = ()) -> Recipe:

@@ -3,14 +3,17 @@ import json
 import numpy as np
 import pytest
 from msgspec import structs
+from sample_record import RECORD
 
 from ltbench import LTBenchError, protocol
 from ltbench.api import run
 from ltbench.boards import markdown
 from ltbench.boards.agnostic import SPLITS, evaluate, frame, splits
+from ltbench.registry.registry import installed
 from ltbench.results.reading import records_of
 from ltbench.results.records import arrays_of, path_of, write
 
+RECOGNITION = installed().track("recognition")
 CIFAR100 = np.arange(10000) % 100
 
 
@@ -55,7 +58,7 @@ def made(tiny, tmp_path):
 
 def test_accuracy_on_the_uniform_split_is_that_of_the_record(made):
     problem, results = made
-    table, rejected = evaluate(problem, results)
+    table, rejected = evaluate(RECOGNITION, problem, results)
     assert rejected == []
     found, _ = records_of(problem, results)
     for row in table.rows:
@@ -66,7 +69,7 @@ def test_accuracy_on_the_uniform_split_is_that_of_the_record(made):
 
 
 def test_the_table_tells_every_split(made, tiny, ltbench):
-    table, _ = evaluate(*made)
+    table, _ = evaluate(RECOGNITION, *made)
     text = markdown.agnostic(table)
     assert "F50" in text
     assert "B50" in text
@@ -96,7 +99,7 @@ def test_missing_predictions_are_refused(made):
     problem, results = made
     next(results.rglob("*.npz")).unlink()
     with pytest.raises(LTBenchError, match="is missing or not the file"):
-        evaluate(problem, results)
+        evaluate(RECOGNITION, problem, results)
 
 
 @pytest.mark.parametrize("kept", [None, ["predicted"]])
@@ -106,4 +109,22 @@ def test_records_without_a_label_a_row_are_refused(made, kept):
         arrays = {name: np.zeros(3) for name in kept} if kept else None
         write(results, structs.replace(record, arrays=""), arrays)
     with pytest.raises(LTBenchError, match="of the track recognition, which keeps no predictions"):
-        evaluate(problem, results)
+        evaluate(RECOGNITION, problem, results)
+
+
+@pytest.mark.parametrize("form", ["now", "before"])
+def test_of_several_networks_each_is_scored_on_the_published_rows(tmp_path, form):
+    problem, distillation = protocol("distill-digits"), installed().track("distillation")
+    labels, seed = np.arange(600) % 10, np.random.default_rng(0)
+    predicted = np.where(seed.random((3, 600)) < 0.7, labels, (labels + 1) % 10)
+    counts = [90 - 9 * c for c in range(10)]
+    arrays = {"labels": labels, "predicted": predicted}
+    if form == "before":
+        arrays = {"labels": np.tile(labels, 3), "predicted": predicted.ravel()}
+    told = {"protocol": problem.name, "hash": problem.hash, "track": "distillation"}
+    record = structs.replace(RECORD, **told, class_counts=counts, details={"networks": 3})
+    write(tmp_path, record, arrays)
+    (row,) = evaluate(distillation, problem, tmp_path)[0].rows
+    for name, rows in splits(labels, counts).items():
+        expected = np.mean([(one[rows] == labels[rows]).mean() for one in predicted])
+        assert row.accuracy[name].mean == pytest.approx(expected)

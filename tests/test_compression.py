@@ -16,6 +16,7 @@ from ltbench.registry.registry import installed
 from ltbench.results.records import arrays_of, read
 from ltbench.scoring.measures import NAMES
 from ltbench.testing.task import COUNTS, rows_of
+from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import split
 from ltbench.tracks.compression import pools
 from ltbench.tracks.compression import track as compression
@@ -23,6 +24,7 @@ from ltbench.tracks.compression.checks import begun, marked
 from ltbench.tracks.compression.contract import Recovering
 from ltbench.tracks.compression.problem import Compressing, Pool, by_rank
 from ltbench.tracks.recognition import track as recognition
+from ltbench.training import environment
 
 CPU = torch.device("cpu")
 SHORT = """
@@ -235,7 +237,7 @@ def test_teachers_are_shared_in_a_process_and_on_disk(tiny, quick, monkeypatch, 
     again = run(fixed, "l1")
     assert again.details.teacher == first.details.teacher
     assert metrics_of(again) == metrics_of(first)
-    (kept,) = (tmp_path / "cache" / "teachers").iterdir()
+    (kept,) = (tmp_path / "cache" / "teachers").glob("*.pt")
     assert first.details.teacher in kept.name
 
 
@@ -257,12 +259,24 @@ def test_a_teacher_depends_on_its_training_and_not_on_the_recovery(tiny):
     assert one.key() == other.key()
 
 
+@pytest.mark.parametrize(
+    ("where", "name"), [(kept_networks, "core_code"), (environment, "deciding")]
+)
+def test_a_teacher_depends_on_the_code_and_the_processor(tiny, monkeypatch, where, name):
+    fixed = protocol(tiny())
+    parts = split(fixed, source_of(fixed), 0)
+    before = compression.Teachers(fixed, parts, 0, CPU).key()
+    monkeypatch.setattr(where, name, lambda *given: ["other"])
+    assert compression.Teachers(fixed, parts, 0, CPU).key() != before
+
+
 def test_a_teacher_that_was_changed_is_refused_and_other_cells_go_on(tiny, quick, tmp_path):
     fixed = protocol(tiny())
     run(fixed, "l1", seed=0)
-    (kept,) = (tmp_path / "cache" / "teachers").iterdir()
-    state = torch.load(kept, weights_only=True)
-    torch.save({**state, "head.bias": state["head.bias"] + 1}, kept)
+    (kept,) = (tmp_path / "cache" / "teachers").glob("*.pt")
+    held = torch.load(kept, weights_only=True)
+    held["networks"][0]["head.bias"] += 1
+    torch.save(held, kept)
     compression._teachers.clear()
     with pytest.raises(LTBenchError, match="has weights of hash .*, not .*; delete it, and it is"):
         run(fixed, "l1", seed=0)

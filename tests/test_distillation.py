@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import msgspec
 import numpy as np
@@ -13,11 +14,15 @@ from ltbench.datasets import built_in
 from ltbench.errors import Unmet
 from ltbench.registry.registry import installed
 from ltbench.results.records import arrays_of, read
+from ltbench.scoring import metrics
 from ltbench.scoring.measures import NAMES
+from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import split
 from ltbench.tracks.distillation import track as distillation
+from ltbench.tracks.distillation.checks import marked
 from ltbench.tracks.recognition import track as recognition
-from ltbench.training.engine import train
+from ltbench.training import environment
+from ltbench.training.engine import stream_seed, train
 
 CPU = torch.device("cpu")
 DIGITS = built_in()["digits"]()
@@ -72,8 +77,9 @@ def fixed(tiny):
 
 
 def run(fixed, method, seed=0):
-    made = recipe(method) if isinstance(method, str) else Recipe(method)
-    return distillation.run(fixed, made, seed, DIGITS, CPU)
+    if not isinstance(method, Recipe):
+        method = recipe(method) if isinstance(method, str) else Recipe(method)
+    return distillation.run(fixed, method, seed, DIGITS, CPU)
 
 
 def metrics_of(outcome):
@@ -103,7 +109,8 @@ def test_a_cell_keeps_the_budget_and_trains_every_network_on_it(fixed, monkeypat
 
     monkeypatch.setattr(distillation, "train", watched)
     outcome = run(fixed, "random", seed=1)
-    assert trained == [([4] * 10, 2, 4), ([4] * 10, 3, 4)]
+    seeds = [stream_seed(1, f"evaluation {k}") for k in range(2)]
+    assert trained == [([4] * 10, seed, 4) for seed in seeds]
     told = outcome.measures
     assert (told["images"], told["bytes"]) == (40, 40 * 64 * 4)
     assert told["evaluation_seconds"] > 0
@@ -111,13 +118,78 @@ def test_a_cell_keeps_the_budget_and_trains_every_network_on_it(fixed, monkeypat
     assert not outcome.control
 
 
-def test_test_rows_come_once_for_each_network(fixed):
-    outcome = run(fixed, "random")
-    arrays = outcome.arrays
-    assert np.bincount(arrays["labels"]).tolist() == [40] * 10
-    hits = arrays["labels"] == arrays["predicted"]
-    assert outcome.measures["accuracy"] == pytest.approx(hits.mean())
-    assert outcome.measures["accuracy"] == pytest.approx(outcome.measures["balanced_accuracy"])
+def test_a_network_that_scores_begins_from_none_that_the_method_saw(fixed, monkeypatch):
+    seen, began = {}, []
+
+    class Looks(Method):
+        name = "looks"
+        needs = frozenset({"ipc"})
+
+        def resample(self, train, run):
+            seen.update(head=run.model.head.weight.clone(), seed=run.seed)
+            return recipe("random").resample(train, run)
+
+    def watched(method, rows, run, batch_size):
+        began.append((run.seed, run.model.head.weight.clone()))
+        return train(method, rows, run, batch_size)
+
+    monkeypatch.setattr(distillation, "train", watched)
+    run(fixed, Looks(), seed=0)
+    assert len(began) == fixed.networks
+    assert seen["seed"] not in [seed for seed, _ in began]
+    assert not any(torch.equal(seen["head"], head) for _, head in began)
+
+
+class KeepsItsShift(Method):
+    """A correction of the prior that keeps what it adds in `prepare`, not in the run."""
+
+    name = "keeps-its-shift"
+
+    def __init__(self):
+        self.shift = torch.zeros(())
+
+    def prepare(self, run):
+        self.shift = run.seen.log()
+
+    def scores(self, scores, run):
+        return scores - self.shift
+
+
+def test_a_network_is_scored_with_the_recipe_that_trained_it(fixed):
+    full = installed().method("full")
+    own = metrics_of(run(fixed, Recipe(full(), KeepsItsShift())))
+    built_in = metrics_of(run(fixed, "full+posthoc-logit-adjustment"))
+    assert own == pytest.approx(built_in)
+    assert own != pytest.approx(metrics_of(run(fixed, "full")))
+
+
+@pytest.mark.parametrize("name", sorted(installed().methods()))
+def test_whatever_else_a_recipe_does_goes_with_a_method_that_distils(name):
+    method = installed().recipe(name)
+    if "ipc" in method.all_needs or "network" not in installed().method(name).models:
+        pytest.skip("it distils itself, or is for estimators")
+    problem, dataset = marked()
+    composed = Recipe(*recipe("random").methods, *method.methods)
+    try:
+        outcome = distillation.run(problem, composed, 0, dataset, CPU)
+    except Unmet:
+        return  # told by name
+    assert 0 <= outcome.measures["accuracy"] <= 1
+
+
+def test_every_metric_is_the_mean_of_the_networks(fixed):
+    outcome = run(fixed, "dm")
+    labels, arrays = outcome.arrays["labels"], outcome.arrays
+    assert np.bincount(labels).tolist() == [20] * 10
+    assert arrays["predicted"].shape == arrays["confidence"].shape == (2, len(labels))
+    of_each = [metrics.recalls(labels, predicted, 10) for predicted in arrays["predicted"]]
+    assert outcome.recall == pytest.approx(np.mean(of_each, axis=0).tolist())
+    for name, value in (("g_mean", metrics.g_mean), ("worst_class", metrics.worst_class)):
+        assert outcome.measures[name] == pytest.approx(np.mean([*map(value, of_each)]))
+    f1 = np.mean([metrics.macro_f1(labels, predicted, 10) for predicted in arrays["predicted"]])
+    assert outcome.measures["macro_f1"] == pytest.approx(f1)
+    pooled = metrics.macro_f1(np.tile(labels, 2), arrays["predicted"].ravel(), 10)
+    assert f1 != pytest.approx(pooled)
     assert arrays["distilled"].shape == (40, 1, 8, 8)
     assert np.bincount(arrays["distilled_labels"]).tolist() == [4] * 10
 
@@ -239,16 +311,65 @@ def test_every_set_is_trained_on_for_as_many_steps(fixed):
     assert distillation.epochs_on(fixed, 1000) == 1
 
 
-def test_recipes_of_a_seed_share_a_pool_and_each_is_charged_for_it(fixed):
+@pytest.fixture
+def no_pools(monkeypatch, tmp_path):
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     distillation._trained.clear()
+    return tmp_path / "cache" / "pools"
+
+
+@pytest.mark.parametrize("where", ["in the process", "on disk"])
+def test_recipes_of_a_seed_share_a_pool_and_each_is_charged_for_it(
+    fixed, no_pools, monkeypatch, where
+):
     first = run(fixed, "herding")
-    assert len(distillation._trained) == 1
     (pool,) = distillation._trained.values()
+    if where == "on disk":
+        distillation._trained.clear()
+    monkeypatch.setattr(distillation.Pool, "_train", None)  # it would be called, and fail
     again = run(fixed, "herding")
-    assert list(distillation._trained.values()) == [pool]
     assert np.array_equal(first.arrays["distilled"], again.arrays["distilled"])
     assert again.timing.passes == first.timing.passes > 0
     assert again.timing.seconds >= pool.seconds
+    assert again.timing.work >= pool.work
+    (kept,) = no_pools.glob("*.pt")
+    assert kept.stat().st_size < 10**6
+
+
+def test_a_pool_is_another_one_for_other_code_or_another_processor(fixed, no_pools, monkeypatch):
+    run(fixed, "herding")
+    for where, name in ((kept_networks, "core_code"), (environment, "deciding")):
+        with monkeypatch.context() as patch:
+            told = ["other"] if name == "deciding" else "other"
+            patch.setattr(where, name, lambda *given, told=told: told)
+            distillation._trained.clear()
+            run(fixed, "herding")
+    assert len(list(no_pools.glob("*.pt"))) == 3
+
+
+def test_what_is_kept_is_bounded_and_what_was_used_last_stays(monkeypatch, tmp_path):
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path))
+    network = torch.nn.Linear(100, 100)
+    kept_networks.write("pools", "0", [network])
+    (first,) = (tmp_path / "pools").glob("0-*.pt")
+    monkeypatch.setattr(kept_networks, "MOST", int(2.5 * first.stat().st_size))
+    kept_networks.write("pools", "1", [network])
+    for age, name in enumerate("10"):
+        (path,) = (tmp_path / "pools").glob(f"{name}-*.pt")
+        os.utime(path, (age, age))
+    kept_networks.write("pools", "2", [network])
+    assert sorted(path.name[0] for path in (tmp_path / "pools").glob("*.pt")) == ["0", "2"]
+    assert kept_networks.there("pools", "0")
+    assert kept_networks.read("pools", "1", [network]) is None
+
+
+def test_a_pool_that_was_changed_is_refused(fixed, no_pools):
+    run(fixed, "herding")
+    (kept,) = no_pools.glob("*.pt")
+    kept.rename(kept.with_name(kept.name.replace(kept.stem.partition("-")[2], "0" * 16)))
+    distillation._trained.clear()
+    with pytest.raises(LTBenchError, match=f"has weights of hash .*, not {'0' * 16}; delete it"):
+        run(fixed, "herding")
 
 
 def test_an_even_pool_is_another_one(fixed):

@@ -382,7 +382,7 @@ def test_a_row_is_of_one_code(tmp_path, tiny, record):
     found = read(registry, tiny, tmp_path)
     (row,) = found.board.content.rows
     assert (row.seeds, row.measures["accuracy"].mean) == (1, 0.9)
-    assert "- mine: 2 cells of older code are left out." in found.board.markdown()
+    assert "- mine: 2 records of older code of mine left out" in found.board.markdown()
 
 
 def test_of_codes_that_are_all_gone_the_one_with_most_cells_counts(tmp_path, tiny, record):
@@ -391,7 +391,8 @@ def test_of_codes_that_are_all_gone_the_one_with_most_cells_counts(tmp_path, tin
         write(tmp_path, one, None)
     found = read(installed(), tiny, tmp_path)
     assert found.board.content.rows[0].seeds == 2
-    assert found.board.content.remarks == ["mine: 1 cells of other code are left out"]
+    left = "mine: 1 record of other code of mine left out; ltbench run makes them again"
+    assert found.board.content.remarks == [left]
 
 
 def test_records_from_before_imports_were_told_are_of_the_same_code(tmp_path, tiny, record):

@@ -1,11 +1,135 @@
+import hashlib
 import os
 
+import msgspec
 import pytest
+from msgspec import Struct
 
 from ltbench import LTBenchError, protocol
+from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import installed
 
 PINNED = {
+    ("balancing-the-scales", 1): "d22be369c1f84cbc",
+    ("openml-imbalanced", 1): "0347a73c08e43bbe",
+    ("tabular-embedded", 1): "b51fad621476d5ef",
+    ("tabular-uci", 1): "848f8eadf10a3ba0",
+    ("cifar10-jpeg-lt-10-short", 1): "d2e01cf487dbdf49",
+    ("cifar10-jpeg-lt-10", 1): "f1c3e74061658b48",
+    ("cifar10-jpeg-lt-100-short", 1): "816024edcc7dd52d",
+    ("cifar10-jpeg-lt-100", 1): "8c3f47f7b7091d1d",
+    ("cifar10-jpeg-lt-200-short", 1): "9b278d088da651cc",
+    ("cifar10-jpeg-lt-200", 1): "3ae8083127dcbe99",
+    ("cifar10-jpeg-lt-50-short", 1): "5b87ad9457e3c976",
+    ("cifar10-jpeg-lt-50", 1): "222b2312f4d4c652",
+    ("cifar10-lt-10-short", 1): "a9e152bda6c93db7",
+    ("cifar10-lt-10", 1): "cd4f3cc83144e72c",
+    ("cifar10-lt-100-short", 1): "65bdf8d1df60ea39",
+    ("cifar10-lt-100", 1): "107e4f6ae3c5a85f",
+    ("cifar10-lt-200-short", 1): "e6b8f79c4ec0e93f",
+    ("cifar10-lt-200", 1): "1a59824a5961edf8",
+    ("cifar10-lt-50-short", 1): "747a77b37b3e13e4",
+    ("cifar10-lt-50", 1): "f15a13ab55c6c43c",
+    ("cifar10-step-10", 1): "ce4787bf78dced77",
+    ("cifar10-step-100", 1): "212e58763a8609c3",
+    ("cifar10-step-200", 1): "21e54e5bfdd16669",
+    ("cifar10-step-50", 1): "f9cd9821d3d3bda6",
+    ("cifar100-lt-10-short", 1): "7c7908c452c46d1a",
+    ("cifar100-lt-10", 1): "a57759cd374df472",
+    ("cifar100-lt-100-short", 1): "d47197910180a52b",
+    ("cifar100-lt-100", 1): "8d60b1dcbba8fd9f",
+    ("cifar100-lt-200-short", 1): "4884d2923db16696",
+    ("cifar100-lt-200", 1): "214dd52d1e4cb439",
+    ("cifar100-lt-50-short", 1): "5f8e0d9ea01521c2",
+    ("cifar100-lt-50", 1): "55478752e4b2b8c3",
+    ("cifar100-step-10", 1): "7441912b87c1eb57",
+    ("cifar100-step-100", 1): "0d6a4ede1ad91aa7",
+    ("cifar100-step-200", 1): "85c6f70b442e5656",
+    ("cifar100-step-50", 1): "77c6534f3e20c232",
+    ("digits-balanced", 1): "218b9253bb81b741",
+    ("digits-lt", 1): "dfb5b2ad05a5a658",
+    ("compress-cifar10-jpeg-n10-r100", 1): "cf8f2414af5936ad",
+    ("compress-cifar10-jpeg-n100-r100", 1): "0b5f2a5b1e4bbed6",
+    ("compress-cifar10-jpeg-n20-r100", 1): "7d49d96fc74fb03a",
+    ("compress-cifar10-jpeg-n50-r100-imagenet", 1): "be604e1dc66b057c",
+    ("compress-cifar10-jpeg-n50-r100", 1): "a51e89166767dfc2",
+    ("compress-cifar10-jpeg-resnet-n10-r100", 1): "267c683eedf7298d",
+    ("compress-cifar10-jpeg-resnet-n100-r100", 1): "833452dd1092a165",
+    ("compress-cifar10-jpeg-resnet-n20-r100", 1): "a0345f5dbe20d2cc",
+    ("compress-cifar10-jpeg-resnet-n50-r100", 1): "cb8884e34c8eab2a",
+    ("compress-cifar10-n10-r100", 1): "e5788fe7f94c33d4",
+    ("compress-cifar10-n100-r100", 1): "c4d834e0c91efa51",
+    ("compress-cifar10-n20-r100", 1): "f81cc5c7b504d726",
+    ("compress-cifar10-n50-r100-cifar100", 1): "9120f90af425761c",
+    ("compress-cifar10-n50-r100", 1): "4f96a8f6400bf0da",
+    ("compress-cifar10-resnet-n10-r100", 1): "a2772415e2e307ec",
+    ("compress-cifar10-resnet-n100-r100", 1): "0108727a3ee85cf4",
+    ("compress-cifar10-resnet-n20-r100", 1): "a5978555ec1b6169",
+    ("compress-cifar10-resnet-n50-r100", 1): "87b0e1d38c4c8480",
+    ("compress-digits-noise", 1): "b7add024cc990f56",
+    ("compress-digits-resnet", 1): "509e5576a7f48aa6",
+    ("compress-digits", 1): "5d001a9b889bb0bd",
+    ("compress-mnist-n10-r100", 1): "7081c1ca716b8fbd",
+    ("compress-mnist-n10-r20", 1): "4f4ae34af40aacbf",
+    ("compress-mnist-n5-r100", 1): "9184be8c1865e86a",
+    ("compress-mnist-n5-r20", 1): "c07a6bca1ee3b766",
+    ("compress-mnist-n50-r100", 1): "6d07477a90849db6",
+    ("compress-mnist-n50-r20", 1): "4821e7859b8e7f99",
+    ("distill-cifar10-jpeg-lt-10-ipc10", 1): "1db24505f7caaac6",
+    ("distill-cifar10-jpeg-lt-100-ipc10", 1): "c2039cb6b0ba35c0",
+    ("distill-cifar10-jpeg-lt-200-ipc10", 1): "9e164d33d464e344",
+    ("distill-cifar10-jpeg-lt-50-ipc10", 1): "32f0f0915da66e33",
+    ("distill-cifar10-lt-10-ipc10", 1): "dde893cdb252514f",
+    ("distill-cifar10-lt-10-ipc20", 1): "1dcd6cd7a9a9686d",
+    ("distill-cifar10-lt-10-ipc50", 1): "3d73159e02ba0f7d",
+    ("distill-cifar10-lt-100-ipc10", 1): "7d40766a8a443ca3",
+    ("distill-cifar10-lt-100-ipc20", 1): "43a37a4693f629e3",
+    ("distill-cifar10-lt-100-ipc50", 1): "59e34ca7da3817aa",
+    ("distill-cifar10-lt-200-ipc10", 1): "4580b17e561823b1",
+    ("distill-cifar10-lt-200-ipc20", 1): "465c6a4ff717bc2c",
+    ("distill-cifar10-lt-200-ipc50", 1): "2aa3dbfb44f93104",
+    ("distill-cifar10-lt-50-ipc10", 1): "cb6c07521252fa76",
+    ("distill-cifar10-lt-50-ipc20", 1): "1c0feaacb7a535c7",
+    ("distill-cifar10-lt-50-ipc50", 1): "5d1aedc6c0f3476e",
+    ("distill-cifar100-lt-10-ipc10", 1): "814892f11e411bad",
+    ("distill-cifar100-lt-10-ipc20", 1): "75b9a0aa6a6ab5cc",
+    ("distill-cifar100-lt-10-ipc50", 1): "63169665be887926",
+    ("distill-cifar100-lt-100-ipc10", 1): "b69611371dd4757c",
+    ("distill-cifar100-lt-100-ipc20", 1): "317c90ef23d6b766",
+    ("distill-cifar100-lt-100-ipc50", 1): "1cece7f46f509f6d",
+    ("distill-cifar100-lt-200-ipc10", 1): "01c79731b4fc042e",
+    ("distill-cifar100-lt-200-ipc20", 1): "0f6916a5ced62364",
+    ("distill-cifar100-lt-200-ipc50", 1): "56bdbd5501d9b46b",
+    ("distill-cifar100-lt-50-ipc10", 1): "06483803f14a09fe",
+    ("distill-cifar100-lt-50-ipc20", 1): "57066507529ba3e6",
+    ("distill-cifar100-lt-50-ipc50", 1): "f16247877ad54f32",
+    ("distill-digits", 1): "b8430f709398d6df",
+    ("distill-mnist-lt-10-ipc10", 1): "41dbf2c38d8bb951",
+    ("distill-mnist-lt-100-ipc10", 1): "b7687c883dcd26ad",
+    ("distill-mnist-lt-200-ipc10", 1): "dc191fb06098ae49",
+    ("distill-mnist-lt-50-ipc10", 1): "281c792d13e33875",
+    ("fashion-mnist-lt-10", 1): "879864110ad66d14",
+    ("fashion-mnist-lt-100", 1): "ab87636e8f215eb5",
+    ("fashion-mnist-lt-200", 1): "1cf59d9ffa26a9ca",
+    ("fashion-mnist-lt-50", 1): "07c9d4473dd26ff7",
+    ("imagenet-lt", 1): "0d64142ae25a13c0",
+    ("inaturalist-2018", 1): "43b62be23781632c",
+    ("mnist-3-8-lt-100", 1): "91c1611b6edc3382",
+    ("mnist-lt-100-validation", 1): "6097a497ffc63a8c",
+    ("mnist-lt-100-noise-40", 1): "3b0e5ca7aa1a37dc",
+    ("mnist-lt-10", 1): "e5814d77eb6f71ed",
+    ("mnist-lt-100", 1): "134fc087b89ed1c5",
+    ("mnist-step-10", 1): "7d4cc3bda5ee4ba1",
+    ("mnist-step-100", 1): "c640d507ac776486",
+    ("mnist-step-1000", 1): "cb0138b69d483527",
+    ("places-lt", 1): "f1aff0fbeb6db486",
+    ("svhn-lt-10", 1): "d41db66f3e6045e4",
+    ("svhn-lt-100", 1): "4f143042447264c9",
+    ("svhn-lt-200", 1): "b768738f90ae87d2",
+    ("svhn-lt-50", 1): "a407cfe2c6d85d39",
+}
+
+EARLIER = {
     ("balancing-the-scales", 1): "5bc5450ee72f3ec1",
     ("openml-imbalanced", 1): "7a0b5da4a2bd02cd",
     ("tabular-embedded", 1): "0b8617d851676105",
@@ -152,6 +276,7 @@ PINNED = {
     ("svhn-lt-200", 1): "e6650214952c43d3",
     ("svhn-lt-50", 1): "fcf9a4a7be082366",
 }
+"""The hashes under the rule that hashed the number of seeds, which older records tell."""
 
 
 def shipped_protocols():
@@ -164,6 +289,46 @@ def test_every_shipped_protocol_has_the_hash_it_was_shipped_with():
     shipped = {(p.name, p.version): p.hash for p in map(protocol, shipped_protocols())}
     assert shipped.keys() <= PINNED.keys(), "a new protocol or version belongs in PINNED"
     assert shipped == {key: PINNED[key] for key in shipped}
+
+
+def test_every_shipped_protocol_counts_the_hash_of_older_records():
+    shipped = {(p.name, p.version): p for p in map(protocol, shipped_protocols())}
+    assert {
+        key for key in EARLIER if key in shipped and not shipped[key].counts(EARLIER[key])
+    } == set()
+    assert shipped["digits-lt", 1].counts(PINNED["digits-lt", 1])
+    assert not shipped["digits-lt", 1].counts(EARLIER["digits-balanced", 1])
+
+
+def test_a_board_may_grow_by_seeds(written):
+    eight = written("seeds = 2", "seeds = 8")
+    assert eight.hash == written().hash
+    told = msgspec.to_builtins(written())
+    for key in ("description", "recipes", "contrasts"):
+        told.pop(key, None)
+    earlier = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:16]
+    assert earlier != eight.hash
+    assert eight.counts(earlier)
+    assert not written("factor = 10", "factor = 20").counts(earlier)
+
+
+class Inner(Struct, frozen=True):
+    width: int
+    depth: int = 1
+
+
+class Outer(Protocol, frozen=True, kw_only=True, tag="outer"):
+    inner: Inner
+
+
+def test_a_default_is_never_hashed_however_it_is_stated():
+    common = {"name": "a", "version": 1, "description": "", "recipes": ["erm"], "seeds": 1}
+    common["compute"] = {"threads": 1}
+    bare, stated, other = (
+        msgspec.convert({**common, "track": "outer", "inner": inner}, Outer).hash
+        for inner in ({"width": 2}, {"width": 2, "depth": 1}, {"width": 2, "depth": 3})
+    )
+    assert bare == stated != other
 
 
 def test_a_file_is_named_like_its_protocol():
@@ -201,7 +366,6 @@ def written(tiny):
         ("shot_splits = [5, 15]", "shot_splits = [5, 16]"),
         ('"many", "few"', '"few"'),
         ("threads = 1", "threads = 2"),
-        ("seeds = 2", "seeds = 3"),
     ],
 )
 def test_the_hash_covers_what_decides_a_number(written, old, new):
@@ -214,6 +378,9 @@ def test_the_hash_covers_what_decides_a_number(written, old, new):
         ("Digits, for tests", "Digits, as tests"),
         ('recipes = ["erm", "logit-adjustment"]', 'recipes = ["erm"]'),
         ("lr = 0.1", "lr = 1e-1  # the same"),
+        ("seeds = 2", "seeds = 3"),
+        ("threads = 1", 'threads = 1\nprecision = "float32"'),
+        ("test_per_class = 20", "test_per_class = 20\nlabel_noise = 0.0"),
     ],
 )
 def test_the_hash_leaves_out_what_only_tells(written, old, new):

@@ -6,16 +6,18 @@ one, from the class order of training (forward) over uniform to its reverse (bac
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.imbalance import Index, class_counts, long_tailed
 from ltbench.protocols.schema import Protocol
 from ltbench.results import records
+from ltbench.results.provenance import Now, nobody
 from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Record, Rejected
 from ltbench.scoring.measures import SHARES
@@ -76,14 +78,20 @@ def splits(labels: Index, training_counts: Sequence[int]) -> dict[str, Index]:
     return chosen
 
 
-def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected]]:
+def evaluate(
+    track: Track[Any],
+    protocol: Protocol,
+    results: Path,
+    now: Now = nobody,
+    mixed: bool = False,
+) -> tuple[Agnostic, list[Rejected]]:
     """The table of all records whose predictions are there; nothing is trained again.
 
     Raises:
         LTBenchError: there are no records, they keep no predictions of one label a row, or a
             class has too few test rows for the splits.
     """
-    found, rejected = records_of(protocol, results)
+    found, rejected = records_of(protocol, results, now, mixed)
     refuse_none(protocol, results, len(found), rejected)
     done = [record for record in found if record.status == "ok"]
     if not done:
@@ -93,7 +101,9 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
     row_of, column_of = ({name: n for n, name in enumerate(s)} for s in (recipes, seeds))
     values = np.full((len(SPLITS), len(recipes), len(seeds)), np.nan)
     for record in done:
-        values[:, row_of[record.recipe], column_of[record.seed]] = _accuracies(results, record)
+        values[:, row_of[record.recipe], column_of[record.seed]] = _accuracies(
+            track, results, record
+        )
     means = [means_of(split, SHARES) for split in values]
     rows = [
         AgnosticRow(
@@ -109,17 +119,18 @@ def evaluate(protocol: Protocol, results: Path) -> tuple[Agnostic, list[Rejected
     return Agnostic(protocol.name, protocol.version, protocol.hash, ranked), rejected
 
 
-def _accuracies(results: Path, record: Record) -> NDArray[np.float64]:
+def _accuracies(track: Track[Any], results: Path, record: Record) -> NDArray[np.float64]:
+    """The accuracy on each split, the mean over networks where a record holds those of several."""
     held = records.arrays_of(results, record) if record.arrays else {}
-    labels, predicted = (held.get(name) for name in ("labels", "predicted"))
-    if labels is None or predicted is None or labels.ndim != 1 or not record.class_counts:
+    found = track.decided(record, held)
+    if found is None or not record.class_counts:
         raise LTBenchError(
             f"{record.protocol} is of the track {record.track}, which keeps no predictions of one "
             "label a row"
         )
-    labels = labels.astype(np.int64)
+    labels, predicted = found[0].astype(np.int64), found[1]
     chosen = splits(labels, record.class_counts).values()
-    return np.array([accuracy(labels[rows], predicted[rows]) for rows in chosen])
+    return np.array([accuracy(labels[rows], predicted[:, rows]) for rows in chosen])
 
 
 def frame(table: Agnostic) -> "pandas.DataFrame":

@@ -17,9 +17,9 @@ from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import plain
 from ltbench.results import index, records
-from ltbench.results.reading import of_one_code, records_of, refuse_mixture, refuse_none
-from ltbench.results.record_arrays import columns, taken
-from ltbench.results.records import Origin, Record, Rejected, place_of
+from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
+from ltbench.results.record_arrays import taken
+from ltbench.results.records import Record, Rejected, place_of
 from ltbench.scoring.measures import stored
 
 
@@ -31,28 +31,33 @@ class Read:
     rejected: list[Rejected]
 
 
-def read(registry: Registry, protocol_name: str | Path | Protocol, results: Path) -> Read:
+def read(
+    registry: Registry, protocol_name: str | Path | Protocol, results: Path, mixed: bool = False
+) -> Read:
     """The board of the records that stand under `results`.
 
+    With `mixed`, records of several codes or devices stand together, which the board tells.
+
     Raises:
-        LTBenchError: there are none, or some were made under another version of the protocol.
+        LTBenchError: there are none, or some must not be put together.
     """
     protocol = _protocol(registry, protocol_name, results)
     track = registry.track(protocol.track)
     if type(track).compare is not Track.compare:
-        found, rejected = records_of(protocol, results)
+        found, rejected, remarks = told_of(protocol, results, registry.origin, mixed)
         refuse_none(protocol, results, len(found), rejected)
-        found, remarks = _sound(registry, track, found, results, rejected)
+        found = _sound(track, found, results, rejected)
         board = track.compare(protocol, found)
         if board is not None:
             return Read(_remarked(board, remarks), rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
     refuse_none(protocol, results, len(told), rejected)
     refuse_mixture(protocol, results, told)
-    count, remarks = of_one_code(told, partial(_code, registry))
-    if remarks:
-        told = taken(told, np.flatnonzero(count))
-    elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks)
+    provenance = counted(results / protocol.name, told, registry.origin, mixed)
+    if not provenance.kept.all():
+        told = taken(told, np.flatnonzero(provenance.kept))
+    remarks = [*provenance.notes]
+    elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks, mixed)
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
     return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
 
@@ -84,13 +89,9 @@ def _remarked(board: Board, remarks: Sequence[str]) -> Board:
 
 
 def _sound(
-    registry: Registry,
-    track: Track[Any],
-    found: Sequence[Record],
-    results: Path,
-    rejected: list[Rejected],
-) -> tuple[list[Record], list[str]]:
-    """The records that count: those that the track can read, of one code for each recipe."""
+    track: Track[Any], found: Sequence[Record], results: Path, rejected: list[Rejected]
+) -> list[Record]:
+    """The records that the track can read; the others are told."""
     kept = []
     for record in found:
         reason = track.refused(record)
@@ -98,16 +99,7 @@ def _sound(
             kept.append(record)
         else:
             rejected.append(Rejected(place_of(results, record), reason))
-    count, said = of_one_code(columns(kept), partial(_code, registry))
-    return [record for record, counts in zip(kept, count.tolist(), strict=True) if counts], said
-
-
-def _code(registry: Registry, recipe: str) -> dict[str, Origin] | None:
-    """The code of a recipe as it is now; None where that is not to be had."""
-    try:
-        return registry.origins(registry.recipe(recipe))
-    except LTBenchError:
-        return None
+    return kept
 
 
 def _elsewhere(
@@ -117,6 +109,7 @@ def _elsewhere(
     results: Path,
     rejected: list[Rejected],
     remarks: list[str],
+    mixed: bool,
 ) -> Elsewhere:
     """The records of other protocols, each read once; the files that do not count are told too.
 
@@ -130,7 +123,7 @@ def _elsewhere(
         if unlike is not None:
             remarks.append(f"nothing is set against {other.name}: {unlike}")
             return []
-        there, more = records_of(other, results)
+        there, more = records_of(other, results, registry.origin, mixed)
         rejected.extend(more)
         return there
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
 MILD, HARSH = 10, 200
-TELLING = ("name", "version", "seeds", *Protocol.TELLING)
+TELLING = ("name", "version", *Protocol.TELLING)
 
 
 class StabilityRow(Struct, frozen=True):
@@ -44,7 +44,7 @@ class Stability(Struct, frozen=True):
 
 
 def evaluate(
-    registry: Registry, protocol_name: str | Path, results: Path
+    registry: Registry, protocol_name: str | Path, results: Path, mixed: bool = False
 ) -> tuple[Stability, list[Rejected]]:
     """The drop of every recipe that finished seeds of both protocols, over those seeds.
 
@@ -57,7 +57,7 @@ def evaluate(
     rejected: list[Rejected] = []
     found: list[dict[tuple[str, int], float]] = []
     for protocol in pair:
-        records, more = records_of(protocol, results)
+        records, more = records_of(protocol, results, registry.origin, mixed)
         refuse_none(protocol, results, len(records), more)
         rejected += more
         values = {(one.recipe, one.seed): one.measures.get(measure.name) for one in records}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import PLUGINS, RESULTS, registry_of, tell_rejected
+from ltbench.commands.options import MIXED, PLUGINS, RESULTS, registry_of, tell_rejected
 from ltbench.commands.printing import Command, say, written
 from ltbench.commands.tables import write_table
 from ltbench.errors import LTBenchError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     help="Accuracy on test splits with a tail of their own, from stored predictions.",
 )
 @click.option("--stability", is_flag=True, help="What is lost from factor 10 to factor 200.")
+@MIXED
 @RESULTS
 @PLUGINS
 def command(
@@ -39,6 +40,7 @@ def command(
     every: bool,
     test_agnostic: bool,
     stability: bool,
+    mixed: bool,
     results: Path,
     plugins: Sequence[str],
     strict: bool,
@@ -54,12 +56,12 @@ def command(
     told = False
     for name in _with_records(results) if every else [str(protocol)]:
         if write:
-            found, path = write_table(registry, name, results)
+            found, path = write_table(registry, name, results, mixed)
             click.echo(f"{path} written", err=True)
             told |= bool(found.rejected)
             continue
         find = _agnostic if test_agnostic else _stability if stability else _ranked
-        board, rejected = find(registry, name, results)
+        board, rejected = find(registry, name, results, mixed)
         say(written(board, form), end="")
         tell_rejected(rejected)
         told |= bool(rejected)
@@ -79,28 +81,35 @@ def _with_records(results: Path) -> list[str]:
     return names
 
 
-def _ranked(registry: "Registry", protocol: str, results: Path) -> "tuple[Board, list[Rejected]]":
+def _ranked(
+    registry: "Registry", protocol: str, results: Path, mixed: bool
+) -> "tuple[Board, list[Rejected]]":
     from ltbench.boards.reading import read
 
-    found = read(registry, protocol, results)
+    found = read(registry, protocol, results, mixed)
     return found.board, found.rejected
 
 
 def _stability(
-    registry: "Registry", protocol: str, results: Path
+    registry: "Registry", protocol: str, results: Path, mixed: bool
 ) -> "tuple[Board, list[Rejected]]":
     from ltbench.boards import markdown, stability
     from ltbench.contract.track import Board
 
-    table, rejected = stability.evaluate(registry, protocol, results)
+    table, rejected = stability.evaluate(registry, protocol, results, mixed)
     written = partial(markdown.stability, table), partial(stability.frame, table)
     return Board(table, *written), rejected
 
 
-def _agnostic(registry: "Registry", protocol: str, results: Path) -> "tuple[Board, list[Rejected]]":
+def _agnostic(
+    registry: "Registry", protocol: str, results: Path, mixed: bool
+) -> "tuple[Board, list[Rejected]]":
     from ltbench.boards import agnostic, markdown
     from ltbench.contract.track import Board
 
-    table, rejected = agnostic.evaluate(registry.protocol(protocol), results)
+    read = registry.protocol(protocol)
+    table, rejected = agnostic.evaluate(
+        registry.track(read.track), read, results, registry.origin, mixed
+    )
     written = partial(markdown.agnostic, table), partial(agnostic.frame, table)
     return Board(table, *written), rejected

@@ -29,7 +29,11 @@ def command(folders: Sequence[Path], into: Path, plugins: Sequence[str], strict:
         found = registry.tracks().get(track)
         return {one.name for one in found.measures if one.timed} if found is not None else set()
 
-    done = merge(folders, into, timed)
+    def now(protocol: str, known: str) -> str:
+        found = registry.protocol(protocol) if protocol in registry.protocols() else None
+        return found.hash if found is not None and found.counts(known) else known
+
+    done = merge(folders, into, timed, now)
     click.echo(
         f"{into}: {done.taken} records taken, {done.equal} were there already, "
         f"{done.others} others stay",

@@ -51,6 +51,9 @@ RESULTS = click.option(
     metavar="FOLDER",
     help="Where records and tables stand.",
 )
+MIXED = click.option(
+    "--mixed", is_flag=True, help="Put records of several codes or devices together, and tell so."
+)
 DATA = click.option(
     "--data",
     multiple=True,

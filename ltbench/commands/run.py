@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import DATA, JSON, PLUGINS, RESULTS, registry_of
+from ltbench.commands.options import DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
 from ltbench.running.request import jobs_of, limits_of, shard_of
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     metavar="NAME[=ARGUMENT]",
     help="Who is told of the run, as tensorboard=FOLDER or mlflow=FOLDER; may be repeated.",
 )
+@MIXED
 @DATA
 @JSON
 @RESULTS
@@ -77,6 +78,7 @@ def command(
     dry_run: bool,
     log_json: str | None,
     observe: Sequence[str],
+    mixed: bool,
     data: Sequence[str],
     as_json: bool,
     results: Path,
@@ -102,7 +104,7 @@ def command(
     cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     plan = plans.plan(
-        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster)
+        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster), mixed
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
     jobs = jobs or max(1, at_once)
@@ -122,7 +124,7 @@ def command(
     if part[1] > 1:
         _tell_shard(plan, made, part)
     elif made or plan.done:
-        rejected = _show_table(registry, protocol, results, plan, made, as_json)
+        rejected = _show_table(registry, protocol, results, plan, made, as_json, mixed)
     if stopped:
         left = len(plan.todo) - len(made)
         command = shlex.join(["ltbench", *sys.argv[1:]])
@@ -141,11 +143,12 @@ def _show_table(
     plan: "Plan",
     made: "list[Record]",
     as_json: bool,
+    mixed: bool,
 ) -> "list[Rejected]":
     from ltbench.commands.printing import written
     from ltbench.commands.tables import write_table
 
-    found, path = write_table(registry, protocol, results)
+    found, path = write_table(registry, protocol, results, mixed)
     say(written(found.board, "json" if as_json else "md"), end="")
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"

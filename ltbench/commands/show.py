@@ -26,7 +26,7 @@ def command(record: Path, data: Sequence[str], plugins: Sequence[str], strict: b
     if isinstance(found, records.Rejected):
         raise LTBenchError(f"{record} cannot be shown: {found.reason}")
     protocol = registry.protocol(found.protocol)
-    if protocol.hash != found.hash:
+    if not protocol.counts(found.hash):
         raise LTBenchError(
             f"{record} belongs to {found.protocol} version {found.version} ({found.hash}), "
             f"not to version {protocol.version} ({protocol.hash})"

@@ -34,7 +34,9 @@ def command(
     from ltbench.running.standing import standing_of
     from ltbench.training.environment import usable_cores
 
-    planned = plan(registry_of(plugins, strict, data), protocol, recipes, seeds, results)
+    planned = plan(
+        registry_of(plugins, strict, data), protocol, recipes, seeds, results, mixed=True
+    )
     jobs = max(1, usable_cores() // planned.protocol.compute.threads)
     standing = standing_of(planned, jobs)
     if as_json:

@@ -122,6 +122,7 @@ class Track(Generic[P]):
     what boards derive, and `tables` those of a board beside the two that all have. `doing` names
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
+    `made_in` is the module that runs its cells, where that is another than the class's own.
     """
 
     name: ClassVar[str] = ""
@@ -135,6 +136,7 @@ class Track(Generic[P]):
     doing: ClassVar[str] = "preparation and training"
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
+    made_in: ClassVar[str] = ""
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.
@@ -167,6 +169,12 @@ class Track(Generic[P]):
             LTBenchError: the cell fails, with this reason.
         """
         raise NotImplementedError
+
+    def modules(self, protocol: P) -> tuple[str, ...]:
+        """The modules that, with what they import, decide the numbers of a protocol's cells."""
+        network = getattr(protocol, "network", {}).get("name")
+        own = self.made_in or type(self).__module__
+        return (own,) if network is None else (own, f"ltbench.models.{network}")
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         """What a recipe must pass that is this track's to check; nothing for any other."""
@@ -211,6 +219,16 @@ class Track(Generic[P]):
     ) -> Any:
         """A picture, of Pillow's kind, of what a cell made; None where there is nothing to see."""
         return None
+
+    def decided(self, record: Record, arrays: Arrays) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The labels [N] of test rows and those that each network gave them [networks, N].
+
+        None where the arrays of a record do not hold one label a row.
+        """
+        labels, predicted = (arrays.get(name) for name in ("labels", "predicted"))
+        if labels is None or predicted is None or labels.ndim != 1:
+            return None
+        return labels, np.atleast_2d(predicted)
 
     def carried(self, old: Mapping[str, Any], protocol: P | None) -> dict[str, Any] | None:
         """What a record of the earlier form held as fields of this one; None if it is not ours."""

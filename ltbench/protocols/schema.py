@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import NODEFAULT, Meta, Struct, structs
 from msgspec.structs import force_setattr
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -16,8 +17,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A table of a protocol file. A key at its default is left out of the hash, so that a new
-    optional key changes the hash of the protocols that use it only."""
+    """A table of a protocol file. Unknown keys are refused."""
 
 
 class Data(Table, frozen=True):
@@ -163,7 +163,7 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     of recipes to tell apart.
     """
 
-    TELLING: ClassVar[tuple[str, ...]] = ("description", "recipes", "contrasts")
+    TELLING: ClassVar[tuple[str, ...]] = ("description", "recipes", "contrasts", "seeds")
 
     name: Name
     version: AtLeastOne
@@ -192,11 +192,57 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
 
     @property
     def hash(self) -> str:
-        """A hash of everything that decides a number: all keys but the ones that only tell."""
+        """A hash of everything that decides a number of a cell: keys that only tell are left out,
+        and so are those at their defaults, so that a new optional key changes no hash."""
+        content = stated(self)
+        for key in self.TELLING:
+            content.pop(key, None)
+        return _hash_of(content)
+
+    def counts(self, found: str) -> bool:
+        """Whether records of this hash are of this protocol.
+
+        They are under the earlier rule too, which hashed the number of seeds.
+        """
+        if found == self.hash:
+            return True
         content = msgspec.to_builtins(self)
         for key in self.TELLING:
             content.pop(key, None)
-        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+        return found in _with_seeds(msgspec.json.encode(content))
+
+
+MOST_SEEDS = 100  # for which the hash of the earlier rule is known
+
+
+def stated(value: Any) -> Any:
+    """A struct as nested dicts of what is not at its default; anything else as it is."""
+    if isinstance(value, Struct):
+        config = value.__struct_config__
+        told = {config.tag_field: config.tag} if config.tag_field is not None else {}
+        for field in structs.fields(value):
+            inner = getattr(value, field.name)
+            if field.default_factory is not NODEFAULT:
+                default = field.default_factory()
+            else:
+                default = field.default
+            if default is NODEFAULT or inner != default:
+                told[field.encode_name] = stated(inner)
+        return told
+    if isinstance(value, dict):
+        return {key: stated(inner) for key, inner in value.items()}
+    return [*map(stated, value)] if isinstance(value, list | tuple) else value
+
+
+def _hash_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
+
+@cache
+def _with_seeds(content: bytes) -> frozenset[str]:
+    """The hashes of a protocol's content with any number of seeds."""
+    told = msgspec.json.decode(content)
+    return frozenset(_hash_of(told | {"seeds": n + 1}) for n in range(MOST_SEEDS))
 
 
 class Classification(Protocol, frozen=True, kw_only=True):

@@ -26,8 +26,11 @@ from ltbench.texts import readable
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+    from ltbench.results.records import Origin
+
 GROUP = "ltbench"
 REGISTERS = "register_methods"
+CORE = "ltbench."
 SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
 VALUE = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
 
@@ -68,8 +71,24 @@ class Plugin:
 
     @cached_property
     def imported(self) -> str:
-        """A digest of the files of its own package that it imports, or these do; empty for none."""
+        """A digest of the files of its own package that it imports, or these do; empty for none.
+
+        Those of a single file are the ones beside it.
+        """
         return code.digest_of(self.imported_sources)
+
+    @cached_property
+    def core(self) -> str:
+        """A digest of what ltbench itself adds to its code, the contract aside; empty for none."""
+        named = (name for text in (self.source, *self.imported_sources) for name in _named(text))
+        return core_code(tuple(sorted({name for name in named if name.startswith(CORE)})))
+
+    @property
+    def origin(self) -> "Origin":
+        """What a record tells of this code."""
+        from ltbench.results.records import Origin
+
+        return Origin(self.package, self.version, self.digest, self.imported, self.core)
 
     @cached_property
     def imported_sources(self) -> list[str]:
@@ -78,13 +97,24 @@ class Plugin:
         left = [(self.module, self.file)]
         while left:
             module, file = left.pop()
-            for name in imports(sources[file], module, file):
-                found = _origin(name)
+            for name, found in self._own(sources[file], module, file):
                 if found is not None and found not in sources:
                     sources[found] = text_of(found)
                     left.append((name, found))
         del sources[self.file]
         return list(sources.values())
+
+    def _own(
+        self, source: str, module: str, file: Path | None
+    ) -> Iterator[tuple[str, Path | None]]:
+        """What one of its files may import from its package, or from beside a single file."""
+        if self.module:
+            yield from ((name, _origin(name)) for name in imports(source, module, file))
+        elif self.file is not None:
+            for name in _named(source):
+                place = self.file.parent.joinpath(*name.split("."))
+                files = place.with_suffix(".py"), place / "__init__.py"
+                yield name, next((found for found in files if found.is_file()), None)
 
 
 def text_of(file: Path) -> str:
@@ -186,8 +216,14 @@ def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
     """
     is_package = file is not None and file.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
+    top = f"{package.partition('.')[0]}."
+    yield from (name for name in _named(source if package else "", package) if name.startswith(top))
+
+
+def _named(source: str, package: str = "") -> Iterator[str]:
+    """What a source may import; `package` is the one that its own dots count from."""
     try:
-        tree = ast.parse(source if package else "")
+        tree = ast.parse(source)
     except code.UNREAD:
         return
     for node in ast.walk(tree):
@@ -200,7 +236,7 @@ def imports(source: str, module: str, file: Path | None) -> Iterator[str]:
                 found = [base, *(f"{base}.{alias.name}" for alias in names)]
             case _:
                 continue
-        yield from (name for name in found if name.startswith(f"{package.partition('.')[0]}."))
+        yield from found
 
 
 class Installed(Struct, frozen=True):
@@ -343,6 +379,33 @@ def _places(package: str) -> tuple[str, ...] | None:
         return tuple(spec.submodule_search_locations or ()) or None if spec is not None else None
     except Exception:  # the path of a namespace is asked of its parent, which may not be imported
         return None
+
+
+@cache
+def core_code(modules: tuple[str, ...]) -> str:
+    """A digest of what modules say, and all that these import of ltbench or of their own package.
+
+    Mending a sentence leaves it as it was. Empty for no modules.
+    """
+    texts: dict[Path, str] = {}
+    left = list(modules)
+    while left:
+        module = left.pop()
+        file = _origin(module)
+        if file is None or file in texts:
+            continue
+        texts[file] = _text(file)
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        own = f"{package.partition('.')[0]}."
+        left += [name for name in _named(texts[file], package) if name.startswith((own, CORE))]
+    return code.digest_of(texts.values())
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def from_file(file: Path) -> Plugin:

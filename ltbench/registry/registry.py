@@ -144,13 +144,15 @@ class Registry:
 
     def origins(self, recipe: "Recipe") -> "dict[str, Origin]":
         """The code of each method of a recipe, as it is."""
-        from ltbench.results.records import Origin
+        return {method.name: self.owner(method.name).origin for method in recipe.methods}
 
-        owners = {method.name: self.owner(method.name) for method in recipe.methods}
-        return {
-            name: Origin(plugin.package, plugin.version, plugin.digest, plugin.imported)
-            for name, plugin in owners.items()
-        }
+    def origin(self, name: str) -> "Origin | None":
+        """The code of a method as it is now, read without importing it; None for an unknown one."""
+        plugin = self._owners.get(name)
+        if plugin is None:
+            known = (owner for outline, owner in self.outlines() if outline.name == name)
+            plugin = next(known, None)
+        return plugin.origin if plugin is not None else None
 
     def provided_by(self, plugin: Plugin) -> list[str]:
         """The names of methods and all else that a loaded plugin registered."""

@@ -9,11 +9,13 @@ from ltbench.errors import LTBenchError
 from ltbench.results import records
 from ltbench.results.records import Record, Rejected, place_of, same_code
 
-SAME = ("version", "hash", "fingerprint", "parameters", "recall")
+SAME = ("version", "fingerprint", "parameters", "recall")
 FINISHED = ("ok", "skipped")
 
 Timed = Callable[[str], Set[str]]
 """The measures of a track, by its name, in which two runs of one cell differ."""
+Now = Callable[[str, str], str]
+"""The hash that a protocol has now, by its name and one that it had."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,12 @@ class Merged:
     protocols: tuple[str, ...]
 
 
-def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set()) -> Merged:
+def merge(
+    folders: Sequence[Path],
+    into: Path,
+    timed: Timed = lambda track: set(),
+    now: Now = lambda protocol, known: known,
+) -> Merged:
     """Copies the records of `folders`, with their arrays, to `into`.
 
     A cell that several folders hold must have one outcome, machine, time and `timed` measures
@@ -50,7 +57,7 @@ def merge(folders: Sequence[Path], into: Path, timed: Timed = lambda track: set(
             place = place_of(into, record)
             if folder != into:
                 came.add(place)
-            if place not in chosen or _gives_way(chosen[place], (folder, record), timed):
+            if place not in chosen or _gives_way(chosen[place], (folder, record), timed, now):
                 chosen[place] = (folder, record)
     taken = [pair for pair in chosen.values() if pair[0] != into]
     for folder, record in taken:
@@ -71,13 +78,15 @@ def _records(folder: Path) -> Iterable[Record | Rejected]:
         yield from records.read_all(folder, protocol)
 
 
-def _gives_way(first: tuple[Path, Record], second: tuple[Path, Record], timed: Timed) -> bool:
+def _gives_way(
+    first: tuple[Path, Record], second: tuple[Path, Record], timed: Timed, now: Now
+) -> bool:
     """Whether the first of two outcomes of a cell gives way to the second."""
     finished = [record.status in FINISHED for _, record in (first, second)]
     if finished != [True, True]:
         return finished == [False, True]
     record = second[1]
-    differing = next(_differing(first[1], record, timed), None)
+    differing = next(_differing(first[1], record, timed, now), None)
     if differing is not None:
         raise LTBenchError(
             f"{first[0]} and {second[0]} disagree on {record.protocol}, {record}: "
@@ -86,8 +95,10 @@ def _gives_way(first: tuple[Path, Record], second: tuple[Path, Record], timed: T
     return False
 
 
-def _differing(first: Record, second: Record, timed: Timed) -> Iterator[str]:
+def _differing(first: Record, second: Record, timed: Timed, now: Now) -> Iterator[str]:
     """What differs in two outcomes of a cell, and must not."""
+    if now(first.protocol, first.hash) != now(second.protocol, second.hash):
+        yield "hash"
     yield from (name for name in SAME if getattr(first, name) != getattr(second, name))
     if first.measures != second.measures:
         held = first.measures | second.measures

@@ -1,20 +1,17 @@
 """The records of one protocol: those that count, and those that are never put together."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ltbench.errors import LTBenchError
 from ltbench.results import records
+from ltbench.results.provenance import Made, Now, Provenance, nobody, sorted_out
 from ltbench.results.record_arrays import Columns, columns
-from ltbench.results.records import Origin, Record, Rejected, same_code
-
-Origins = Mapping[str, Origin]
-Code = tuple[tuple[str, Origin], ...]
+from ltbench.results.records import Record, Rejected
 
 
 class Problem(Protocol):
@@ -28,18 +25,49 @@ class Problem(Protocol):
     def hash(self) -> str: ...
     @property
     def track(self) -> str: ...
+    def counts(self, found: str) -> bool: ...
 
 
-def records_of(problem: Problem, results: Path) -> tuple[list[Record], list[Rejected]]:
+def records_of(
+    problem: Problem, results: Path, now: Now = nobody, mixed: bool = False
+) -> tuple[list[Record], list[Rejected]]:
     """The records of a protocol that count, and the files beside them that do not.
 
+    `now` and `mixed` are those of `counted`.
+
     Raises:
-        LTBenchError: some were made under another version, or from other data.
+        LTBenchError: some were made under another version, from other data, or are not alike.
     """
+    found, rejected, _ = told_of(problem, results, now, mixed)
+    return found, rejected
+
+
+def told_of(
+    problem: Problem, results: Path, now: Now = nobody, mixed: bool = False
+) -> tuple[list[Record], list[Rejected], list[str]]:
+    """The records of a protocol as `records_of` has them, with what is to be said of them."""
     every = list(records.read_all(results, problem.name, problem.track))
     found = [record for record in every if isinstance(record, Record)]
-    refuse_mixture(problem, results, columns(found))
-    return found, [record for record in every if isinstance(record, Rejected)]
+    told = columns(found)
+    refuse_mixture(problem, results, told)
+    provenance = counted(results / problem.name, told, now, mixed)
+    kept = [record for record, kept in zip(found, provenance.kept, strict=True) if kept]
+    return kept, [one for one in every if isinstance(one, Rejected)], provenance.notes
+
+
+def counted(where: Path, told: Columns, now: Now = nobody, mixed: bool = False) -> Provenance:
+    """Which records of a folder count, as `provenance.sorted_out` has it.
+
+    Raises:
+        LTBenchError: they are not alike, and that was not asked for.
+    """
+    makers: dict[Made, int] = {}
+    of_kind = [makers.setdefault(kind.made, len(makers)) for kind in told.kinds]
+    maker = np.array(of_kind, dtype=np.int64)[told.kind]
+    try:
+        return sorted_out(list(makers), maker, told.recipes, told.recipe, now, mixed)
+    except LTBenchError as error:
+        raise LTBenchError(f"{where}: {error}") from None
 
 
 def refuse_none(
@@ -70,7 +98,7 @@ def refuse_mixture(problem: Problem, results: Path, told: Columns) -> None:
     data: dict[str, set[str]] = {}
     counts = np.bincount(told.kind, minlength=len(told.kinds)).tolist()
     for kind, count in zip(told.kinds, counts, strict=True):
-        if kind.hash != problem.hash and count:
+        if count and not problem.counts(kind.hash):
             others[kind.version, kind.hash] += count
         if kind.fingerprint and count:  # there is none where the data could not be had
             data.setdefault(kind.table, set()).add(kind.fingerprint)
@@ -88,40 +116,3 @@ def refuse_mixture(problem: Problem, results: Path, told: Columns) -> None:
                 f"({' and '.join(sorted(known))}), whose numbers are never put together: "
                 "move those of one away"
             )
-
-
-def of_one_code(
-    told: Columns, now: Callable[[str], Origins | None]
-) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which records count where those of one recipe were made by several versions of its code.
-
-    Those of the code as it is `now` do, which is asked for by recipe, or else those of which there
-    are most. Tells how many of the others there are, too.
-    """
-    count = np.ones(len(told), dtype=bool)
-    pair = told.recipe * len(told.kinds) + told.kind
-    cells = np.bincount(pair, minlength=len(told.recipes) * len(told.kinds))
-    said = []
-    for recipe, of_kind in enumerate(cells.reshape(len(told.recipes), len(told.kinds))):
-        codes: Counter[Code] = Counter()
-        for kind in np.flatnonzero(of_kind).tolist():
-            codes[told.kinds[kind].plugins] += int(of_kind[kind])
-        if len(codes) < 2:
-            continue
-        name = told.recipes[recipe]
-        today = now(name)
-        known = [code for code in codes if today is not None and same_code(dict(code), today)]
-        most = min(codes, key=lambda code: (-codes[code], str(code)))
-        chosen = dict(known[0] if known else most)
-        others = [code for code in codes if not _alike(dict(code), chosen)]
-        if others:
-            kinds = [n for n, kind in enumerate(told.kinds) if kind.plugins in others]
-            left = (told.recipe == recipe) & np.isin(told.kind, kinds)
-            count &= ~left
-            age = "older" if known else "other"
-            said.append(f"{name}: {int(left.sum())} cells of {age} code are left out")
-    return count, said
-
-
-def _alike(one: Origins, other: Origins) -> bool:
-    return same_code(one, other) or same_code(other, one)

@@ -7,7 +7,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ltbench.results.records import Origin, Record, Status
+from ltbench.results.provenance import Made, made
+from ltbench.results.records import Record, Status
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -29,7 +30,7 @@ class Kind(Struct, frozen=True):
     machine: str | None
     control: bool
     classes: int
-    plugins: tuple[tuple[str, Origin], ...]
+    made: Made
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _kind(record: Record) -> Kind:
         machine_of(record) if record.timing is not None else None,
         record.control,
         len(record.class_counts),
-        tuple(sorted(record.plugins.items())),
+        made(record),
     )
 
 

@@ -46,22 +46,27 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
 class Origin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The code of one method: its package, version, and a digest of what its source says.
 
-    `imported` is a digest of the files of its own package that it imports; empty where there are
-    none, and in records older than this field. Neither changes with a docstring, a comment, or the
-    place of a file (`ltbench.registry.code`).
+    `imported` is a digest of the files of its own package that it imports, `core` of the modules of
+    ltbench; empty where there are none, and in records older than these fields. None changes with a
+    docstring, a comment, or the place of a file (`ltbench.registry.code`).
     """
 
     package: str
     version: str
     source: str
     imported: str = ""
+    core: str = ""
+
+    def made_by(self, now: "Origin") -> bool:
+        """Whether code that is there now made this, as far as is told."""
+        told = {name: "" for name in ("imported", "core") if not getattr(self, name)}
+        return self == structs.replace(now, **told)
 
 
 def same_code(made: Mapping[str, Origin], now: Mapping[str, Origin]) -> bool:
     """Whether methods are of the same code, as far as `made` tells of theirs."""
     return made.keys() == now.keys() and all(
-        origin == (now[name] if origin.imported else structs.replace(now[name], imported=""))
-        for name, origin in made.items()
+        origin.made_by(now[name]) for name, origin in made.items()
     )
 
 

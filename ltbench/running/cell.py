@@ -35,6 +35,7 @@ class Cell:
     """What is to be run, on which data, and which code its methods are.
 
     `table` names one of a protocol's tables; `fingerprint` is empty for data that cannot be had.
+    `code` is a digest of the benchmark's own code that decides its numbers.
     """
 
     track: Track[Any]
@@ -44,6 +45,7 @@ class Cell:
     fingerprint: str
     origins: dict[str, Origin]
     table: str = ""
+    code: str = ""
 
     def __str__(self) -> str:
         return cell_name(self.recipe.text, self.seed, self.table)
@@ -146,6 +148,6 @@ def blank(
         status=status,
         reason=readable(reason),
         notes=cell.recipe.warnings,
-        environment=environment.described(device, protocol.compute.threads),
+        environment=environment.described(device, protocol.compute.threads) | {"code": cell.code},
         table=cell.table,
     )

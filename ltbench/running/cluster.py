@@ -20,6 +20,7 @@ import torch
 from ltbench.contract.track import Arrays
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
+from ltbench.registry.discovery import core_code
 from ltbench.registry.registry import Registry
 from ltbench.results.records import Origin, Record
 from ltbench.running.cell import HERE, Cell, blank, run_cell
@@ -63,6 +64,7 @@ class Task:
     table: str
     fingerprint: str
     origins: dict[str, Origin]
+    core: str
     code: tuple[tuple[str, str], ...]
     device: str
     limits: Limits
@@ -227,6 +229,7 @@ def packed(
         table=cell.table,
         fingerprint=cell.fingerprint,
         origins=cell.origins,
+        core=cell.code,
         code=code,
         device=device.type,
         limits=limits,
@@ -243,9 +246,14 @@ def unpacked(task: Task) -> Cell:
     recipe = registry.recipe(task.recipe)
     for method in recipe.methods:
         plugin, origin = registry.owner(method.name), task.origins[method.name]
-        if (plugin.digest, plugin.imported) != (origin.source, origin.imported):
+        here = (plugin.digest, plugin.imported, plugin.core)
+        if here != (origin.source, origin.imported, origin.core):
             raise LTBenchError(f"method {method.name} is of other code here; {SAME_CODE}")
-    return Cell(track, protocol, recipe, task.seed, task.fingerprint, task.origins, task.table)
+    core = core_code(track.modules(protocol))
+    if core != task.core:
+        raise LTBenchError(f"ltbench is of other code here; {SAME_CODE}")
+    fixed = (task.seed, task.fingerprint, task.origins, task.table)
+    return Cell(track, protocol, recipe, *fixed, core)
 
 
 @lru_cache(maxsize=1)

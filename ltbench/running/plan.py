@@ -6,17 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ltbench.contract.method import Method
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
+from ltbench.registry.discovery import core_code
 from ltbench.registry.registry import Registry
-from ltbench.results import records
+from ltbench.results import index, records
+from ltbench.results.provenance import SAID
 from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
 from ltbench.running.request import seeds_of, shard_of
+from ltbench.scoring.measures import stored
 from ltbench.training import environment, events
 
 RESULTS = Path("leaderboards")
@@ -81,13 +85,15 @@ def plan(
     fresh: bool = False,
     shard: tuple[int, int] = (1, 1),
     elsewhere: bool = False,
+    mixed: bool = False,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
     Recipes are texts or objects, `seeds` how many or which.
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
-    says that the device is that of other machines.
+    says that the device is that of other machines, `mixed` that records of other code of the
+    benchmark, or of another device, may stay beside the new ones.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -107,21 +113,73 @@ def plan(
     track.plan(protocol, sources, torch.device("cpu"))  # cells alone may touch a GPU
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
-    cells = [
-        Cell(
-            track, protocol, recipe, seed, getattr(source, "fingerprint", ""), origins[text], table
-        )
+    core = core_code(track.modules(protocol))
+    groups = [
+        [
+            Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
+            for text, recipe in distinct.items()
+        ]
         for seed in chosen
         for table, source in sources.items()
-        for text, recipe in distinct.items()
+        for fingerprint in [getattr(source, "fingerprint", "")]
     ]
     part, parts = shard_of(shard)
-    cells = cells[part - 1 :: parts]
+    cells = dealt(groups, part, parts)
+    if not mixed:
+        _refuse_unlike(protocol, track, results, cells, fresh, where)
     done = [] if fresh else list(finished(cells, results))
     code = tuple(
         (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
     )
     return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code)
+
+
+def dealt(groups: Sequence[list[Cell]], part: int, parts: int) -> list[Cell]:
+    """The cells of one of several shards, of groups that hold all recipes on one seed and table.
+
+    Whole groups are dealt out as far as they go round, so that paired differences and costs come
+    from one machine; the cells of the rest go one by one, each recipe to another shard in turn.
+    """
+    whole = len(groups) // parts * parts
+    dealt = [cell for group in groups[part - 1 : whole : parts] for cell in group]
+    for turn, group in enumerate(groups[whole:]):
+        dealt += group[(part - 1 - turn) % parts :: parts]
+    return dealt
+
+
+def _refuse_unlike(
+    protocol: Protocol,
+    track: Track[Any],
+    results: Path,
+    cells: Sequence[Cell],
+    fresh: bool,
+    device: torch.device,
+) -> None:
+    """Refuses to run beside records of other code or another device, before any work is done.
+
+    Raises:
+        LTBenchError: there are some that would stay.
+    """
+    told, _ = index.read(results, protocol.name, stored(track.measures), track.name)
+    now = {"code": cells[0].code if cells else None, "device": device.type}
+    other = np.zeros(len(told.kinds), dtype=bool)
+    why: set[str] = set()
+    for k, kind in enumerate(told.kinds):
+        for name, here in now.items():
+            there = getattr(kind.made, name)
+            if here is not None and there is not None and there != here:
+                other[k] = True
+                why.add(f"{SAID[name]} ({there}) than now ({here})")
+    again = {(cell.recipe.text, cell.seed, cell.table) for cell in cells} if fresh else set()
+    stay = 0
+    for n in np.flatnonzero(other[told.kind]):
+        place = (told.recipes[told.recipe[n]], int(told.seed[n]), told.kinds[told.kind[n]].table)
+        stay += place not in again
+    if stay:
+        raise LTBenchError(
+            f"{results / protocol.name} holds {stay} records of other {', '.join(sorted(why))}: "
+            "redo them with --fresh, choose another --results, or say --mixed to keep them"
+        )
 
 
 def _device(name: str, elsewhere: bool = False) -> torch.device:
@@ -152,7 +210,7 @@ def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
         record = records.read(path)
         if isinstance(record, Rejected):
             raise LTBenchError(f"{record}; move it away, or redo its cell with --fresh")
-        if record.hash != cell.protocol.hash:
+        if not cell.protocol.counts(record.hash):
             raise LTBenchError(
                 f"{path} belongs to {record.protocol} version {record.version} ({record.hash}), "
                 f"not to version {cell.protocol.version} ({cell.protocol.hash}); "

@@ -1,7 +1,7 @@
 """What tracks that train a network to tell classes apart have in common: rows, clocks, scores."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,7 +45,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Predictions:
-    """For each test row [N] its label, the predicted one and the probability given to that."""
+    """For each test row [N] its label, the predicted one and the probability given to that.
+
+    Of several networks the last two are [networks, N].
+    """
 
     labels: NDArray[np.integer]
     predicted: NDArray[np.integer]
@@ -272,9 +275,34 @@ def score(
     return scored, Predictions(y, decided, confidence)
 
 
+def over_networks(scored: Sequence[tuple[Scores, Predictions]]) -> tuple[Scores, Predictions]:
+    """The mean of each metric over networks that were scored on the same rows, and what they say.
+
+    A metric that the rows do not allow is None for each of them.
+    """
+    scores, found = zip(*scored, strict=True)
+    predictions = Predictions(
+        found[0].labels,
+        np.stack([one.predicted for one in found]),
+        np.stack([one.confidence for one in found]),
+    )
+    return {name: _mean([one[name] for one in scores]) for name in scores[0]}, predictions
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
 def recalls_of(predictions: Predictions, num_classes: int) -> list[float | None]:
-    """The recall of each class; None where it has no test rows."""
-    recall = metrics.recalls(predictions.labels, predictions.predicted, num_classes)
+    """The recall of each class, the mean over networks; None where it has no test rows."""
+    recall = np.mean(
+        [
+            metrics.recalls(predictions.labels, predicted, num_classes)
+            for predicted in np.atleast_2d(predictions.predicted)
+        ],
+        axis=0,
+    )
     return [None if math.isnan(value) else value for value in recall.tolist()]
 
 

@@ -28,6 +28,9 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "cpu": _cpu(),
+        "processor": _kind(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": " ".join(filter(None, (platform.system(), *platform.libc_ver()))),
         "cores": os.cpu_count(),
         **_commit(),
     }
@@ -36,7 +39,16 @@ def machine() -> dict[str, Any]:
 def described(device: torch.device, threads: int) -> dict[str, Any]:
     """The environment of a cell."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {**machine(), "gpu": gpu, "threads": threads}
+    return {**machine(), "device": device.type, "gpu": gpu, "threads": threads}
+
+
+def deciding(device: torch.device, threads: int) -> list[str]:
+    """What of the environment decides the bits of a training, for the keys of what is kept."""
+    told = described(device, threads)
+    return [str(told[name]) for name in DECIDING]
+
+
+DECIDING = ("torch", "numpy", "device", "gpu", "cpu", "processor", "instructions", "threads")
 
 
 @cache
@@ -47,13 +59,24 @@ def import_ahead() -> None:
 
 
 def _cpu() -> str:
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def _kind() -> str:
+    """Family, model and stepping, by which two processors of one name may differ."""
+    told = _cpuinfo()
+    known = ("vendor_id", "cpu family", "model", "stepping")
+    return ", ".join(f"{key} {told[key]}" for key in known if key in told)
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first processor; nothing elsewhere."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _commit() -> dict[str, Any]:

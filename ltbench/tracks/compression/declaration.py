@@ -26,6 +26,7 @@ class CompressionTrack(Track[Compression]):
     """A trained network made smaller with a few imbalanced rows, scored on the test split."""
 
     name = "compression"
+    made_in = "ltbench.tracks.compression.track"
     problem = Compression
     hooks = Compressor
     needs = SUPPLIES

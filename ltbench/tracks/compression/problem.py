@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ltbench.errors import LTBenchError
-from ltbench.protocols.schema import Budget, Classification
+from ltbench.protocols.schema import Budget, Classification, Table
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
-class Compressing(Struct, frozen=True, forbid_unknown_fields=True):
+class Compressing(Table, frozen=True):
     """How small the network is to become, and how many rows that may take.
 
     Of the filters of each layer that can be pruned the share `keep` stays. `rows` are those of each
@@ -43,7 +43,7 @@ class Compressing(Struct, frozen=True, forbid_unknown_fields=True):
         return counts
 
 
-class Pool(Struct, frozen=True, forbid_unknown_fields=True):
+class Pool(Table, frozen=True):
     """Images of other things than the classes: where they come from, and a hash of their bytes.
 
     `source` is a data set, "photographs" for patches of the two that scikit-learn ships, or

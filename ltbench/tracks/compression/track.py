@@ -6,15 +6,10 @@ which has as many. The last epoch of each is scored.
 """
 
 import copy
-import hashlib
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from statistics import median
 
-import msgspec
 import numpy as np
 import torch
 from msgspec import Struct, structs
@@ -24,11 +19,11 @@ from ltbench.contract.context import Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Finder, Outcome
-from ltbench.datasets import Dataset, cache_folder
+from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.imbalance import long_tailed
 from ltbench.results.records import Scores
-from ltbench.tracks import classification
+from ltbench.tracks import classification, kept_networks
 from ltbench.tracks.classification import (
     REFERENCE_SHARE,
     WARM_UP_STEPS,
@@ -47,11 +42,13 @@ from ltbench.tracks.compression import pools
 from ltbench.tracks.compression.contract import CompressionGrants, Recovering
 from ltbench.tracks.compression.problem import Compression, by_rank
 from ltbench.tracks.compression.pruning import macs, size
+from ltbench.tracks.kept_networks import digest
 from ltbench.training import events
 from ltbench.training.engine import predict, train
 from ltbench.training.timing import Clock
 
 SUPPLIES = frozenset({"teacher", "ood"})
+KIND = "teachers"
 TEACHERS = 2  # kept in a process, so that the recipes of a seed share theirs
 LATENCY_ROWS = 64
 LATENCY_ROUNDS = 15
@@ -260,7 +257,8 @@ class Teachers:
         if key not in _teachers:
             while len(_teachers) >= TEACHERS:
                 del _teachers[next(iter(_teachers))]
-            _teachers[key] = self._read(key) or self._train(key)
+            with kept_networks.alone(KIND, key):
+                _teachers[key] = self._read(key) or self._train(key)
         return copy.deepcopy(_teachers[key])
 
     @property
@@ -268,14 +266,11 @@ class Teachers:
         return self.seed if self.protocol.compressing.teacher == "seed" else 0
 
     def key(self) -> str:
-        """A hash of all that decides the weights: rows, network, training, seed and machine."""
+        """A hash of all that decides the weights: rows, network, training, seed, code, machine."""
         plain, train = self.protocol, self.parts.train
         told = [plain.network, plain.teacher, plain.compute, plain.data.mean, plain.data.std]
-        where = [self.own_seed, self.device.type, str(torch.__version__)]
-        content = hashlib.sha256(msgspec.json.encode([*map(msgspec.to_builtins, told), *where]))
-        for tensor in chain(train.portions(), (train.labels,)):
-            content.update(tensor.contiguous().numpy().tobytes())
-        return content.hexdigest()[:16]
+        rows = chain(train.portions(), (train.labels,))
+        return kept_networks.key_of(plain, self.device, [*told, self.own_seed], rows)
 
     def _fresh(self) -> Run:
         return begin(of_teacher(self.protocol), self.parts, self.own_seed, self.device)
@@ -285,8 +280,7 @@ class Teachers:
         rows, batch_size = self.parts.train.to(self.device), self.protocol.teacher.batch_size
         with events.heard_by(None):
             model = train(Method(), rows, run, batch_size).requires_grad_(False)
-        state = {name: value.cpu() for name, value in model.state_dict().items()}
-        _write(cache_folder() / "teachers" / f"{key}-{digest(model)}.pt", state)
+        kept_networks.write(KIND, key, [model])
         return model
 
     def _read(self, key: str) -> nn.Module | None:
@@ -295,24 +289,11 @@ class Teachers:
         Raises:
             LTBenchError: it is damaged, or not the one that was kept.
         """
-        for path in sorted((cache_folder() / "teachers").glob(f"{key}-*.pt")):
-            model = self._fresh().model
-            assert model is not None
-            advice = "delete it, and it is trained again"
-            try:
-                model.load_state_dict(torch.load(path, weights_only=True))
-            # a damaged file can make the reader raise anything
-            except Exception as error:
-                reason = " ".join(str(error).split())[:100]
-                raise LTBenchError(f"teacher {path} cannot be read ({reason}); {advice}") from None
-            model.eval().requires_grad_(False)
-            found, recorded = digest(model), path.stem.partition("-")[2]
-            if found != recorded:
-                raise LTBenchError(
-                    f"teacher {path} has weights of hash {found}, not {recorded}; {advice}"
-                )
-            return model
-        return None
+        model = self._fresh().model
+        assert model is not None
+        if kept_networks.read(KIND, key, [model]) is None:
+            return None
+        return model.eval().requires_grad_(False)
 
 
 _teachers: dict[str, nn.Module] = {}
@@ -321,27 +302,6 @@ _teachers: dict[str, nn.Module] = {}
 def of_teacher(protocol: Compression) -> Compression:
     """The protocol with the teacher's training as its budget."""
     return structs.replace(protocol, budget=protocol.teacher)
-
-
-def digest(model: nn.Module) -> str:
-    """A hash of a network's weights and statistics."""
-    content = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        content.update(f"{name} {value.dtype} {list(value.shape)} ".encode())
-        content.update(value.cpu().contiguous().numpy().tobytes())
-    return content.hexdigest()[:16]
-
-
-def _write(path: Path, state: dict[str, Tensor]) -> None:
-    """Keeps a teacher, whole or not at all; where that cannot be, it is trained again next time."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(state, file)
-        os.replace(beside, path)
-    except OSError:
-        return
 
 
 @torch.no_grad()

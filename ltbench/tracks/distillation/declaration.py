@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from ltbench.contract.context import Rows
 from ltbench.contract.recipes import Recipe
@@ -21,6 +22,7 @@ class DistillationTrack(Track[Distillation]):
     """A few rows a class in place of an imbalanced set, scored by networks trained on them."""
 
     name = "distillation"
+    made_in = "ltbench.tracks.distillation.track"
     problem = Distillation
     needs = SUPPLIES
     floor = (WHOLE, "full(balanced=True)", "random")
@@ -127,6 +129,14 @@ class DistillationTrack(Track[Distillation]):
         labels = torch.from_numpy(arrays["distilled_labels"]).long()
         made = Rows(torch.from_numpy(arrays["distilled"]), labels)
         return sheet(real, made, record.class_counts, sources[""].classes)
+
+    def decided(self, record: Record, arrays: Arrays) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """As kept; older records hold the rows of one network below those of the one before."""
+        found = super().decided(record, arrays)
+        if found is None or arrays["predicted"].ndim == 2:
+            return found
+        predicted = arrays["predicted"].reshape(record.details["networks"], -1)
+        return found[0][: predicted.shape[1]], predicted
 
     def carried(
         self, old: Mapping[str, Any], protocol: Distillation | None

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from ltbench.protocols.schema import Classification
+from ltbench.protocols.schema import Classification, Table
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
-class Distilling(Struct, frozen=True, forbid_unknown_fields=True):
+class Distilling(Table, frozen=True):
     """The budget of a distilled set, and of those methods that learn its images by matching.
 
     `ipc` images of each class may be kept. A method that learns them takes `iterations` steps at

@@ -8,6 +8,7 @@ does in training, and scores the last epoch of each on the test split.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ from ltbench.contract.track import Arrays, Outcome
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.schema import Imbalance
+from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import (
     WARM_UP_STEPS,
     Parts,
     begin,
+    over_networks,
     recalls_of,
     refuse_adapting,
     refuse_foreign,
@@ -37,10 +40,12 @@ from ltbench.tracks.classification import (
 from ltbench.tracks.distillation.problem import Distillation, Distilling
 from ltbench.training import events
 from ltbench.training.engine import checked, portions, predict, stream_seed, train
-from ltbench.training.timing import Clock
+from ltbench.training.timing import Clock, aside
 
 WHOLE = "full"  # the recipe that keeps the whole set
 SUPPLIES = frozenset({"ipc", "whole"})
+KIND = "pools"
+COST = ("seconds", "work", "passes")
 POOLS = 2  # kept in a process, so that the recipes of a seed share theirs
 
 
@@ -76,8 +81,9 @@ class Trained:
 class Pool:
     """The networks that a method may use to distil: each as it began, and trained plainly.
 
-    They depend on the training rows and the seed alone, so recipes with one seed share them. One
-    that finds them trained already is charged for them all the same; `owed` is that.
+    They depend on the training rows and the seed alone, so recipes with one seed share them, in the
+    process and on disk. One that finds them trained already is charged for them all the same, by
+    what it took to train them; `owed` is that.
     """
 
     protocol: Distillation
@@ -88,16 +94,47 @@ class Pool:
     owed: Trained = field(default_factory=lambda: Trained([], 0.0, 0.0, 0))
 
     def __call__(self, balanced: bool = False) -> Networks:
-        key = f"{self.protocol.hash} {self.content} {self.seed} {self.device} {balanced}"
-        if key in _trained:
-            self.owed.seconds += _trained[key].seconds
-            self.owed.work += _trained[key].work
-        else:
+        told = [self.protocol.hash, self.content, self.seed, balanced]
+        key = kept_networks.key_of(self.protocol, self.device, told)
+        if key not in _trained:
             while len(_trained) >= POOLS:
                 del _trained[next(iter(_trained))]
-            _trained[key] = self._train(EvenDraw() if balanced else Method())
+            with kept_networks.alone(KIND, key):
+                with aside():
+                    found = self._read(key)
+                if found is None:
+                    found = _trained[key] = self._train(EvenDraw() if balanced else Method())
+                    with aside():
+                        self._keep(key, found)
+                    self.owed.passes += found.passes
+                    return found.networks
+            _trained[key] = found
+        self.owed.seconds += _trained[key].seconds
+        self.owed.work += _trained[key].work
         self.owed.passes += _trained[key].passes
         return _trained[key].networks
+
+    def _keep(self, key: str, trained: Trained) -> None:
+        cost = {name: getattr(trained, name) for name in COST}
+        kept_networks.write(KIND, key, [*chain(*trained.networks)], **cost)
+
+    def _read(self, key: str) -> Trained | None:
+        """The networks that another cell kept.
+
+        Raises:
+            LTBenchError: they are damaged, or not the ones that were kept.
+        """
+        if not kept_networks.there(KIND, key):
+            return None
+        networks = []
+        for k in range(self.protocol.distilling.networks):
+            seed = stream_seed(self.seed, f"pool {k}")
+            model = begin(self.protocol, self.parts, seed, self.device).model
+            assert model is not None
+            model.eval().requires_grad_(False)
+            networks.append((model, copy.deepcopy(model)))
+        cost = kept_networks.read(KIND, key, [*chain(*networks)])
+        return None if cost is None else Trained(networks, **cost)
 
     def _train(self, method: Method) -> Trained:
         networks, passes, distilling = [], 0, self.protocol.distilling
@@ -175,18 +212,17 @@ def run(
 
     with Clock(device) as evaluation:
         test = parts.test().to(device)
-        rest, scores, predicted = Rest(*recipe.methods), [], []
+        rest, scored = Rest(*recipe.methods), []
         for k in range(protocol.networks):
-            fresh = begin(protocol, parts, protocol.networks * seed + k, device)
+            own = copy.deepcopy(rest)
+            fresh = begin(protocol, parts, stream_seed(seed, f"evaluation {k}"), device)
             fresh.phase = replace(fresh.phase, epochs=epochs_on(protocol, len(rows)))
             with events.part(protocol.networks + k, 2 * protocol.networks):
-                model = train(copy.deepcopy(rest), rows, fresh, protocol.budget.batch_size)
-            found = predict(rest, model, test.inputs, fresh)
-            scores.append(found[0])
-            predicted.append(found[1])
+                model = train(own, rows, fresh, protocol.budget.batch_size)
+            found = predict(own, model, test.inputs, fresh)
+            scored.append(score(protocol, parts, test.labels, *found))
             run.notes += [note for note in fresh.notes if note not in run.notes]
-    labels = test.labels.repeat(protocol.networks)
-    scored, predictions = score(protocol, parts, labels, torch.cat(scores), torch.cat(predicted))
+    measures, predictions = over_networks(scored)
     told = {
         "images": len(rows),
         "duplicates": repeated,
@@ -196,7 +232,7 @@ def run(
     passes = (run.passes + pool.owed.passes) / (len(parts.train) * protocol.budget.epochs)
     reference_work = (before + after) / 2
     return Outcome(
-        measures={**scored, **told},
+        measures={**measures, **told},
         timing=timed(clock, reference_work, passes, pool.owed.seconds, pool.owed.work),
         recall=recalls_of(predictions, len(dataset.classes)),
         class_counts=parts.class_counts,

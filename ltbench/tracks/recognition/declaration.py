@@ -23,6 +23,7 @@ class RecognitionTrack(Track[Recognition]):
     """A network is trained from scratch on an imbalanced set."""
 
     name = "recognition"
+    made_in = "ltbench.tracks.recognition.track"
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)

@@ -24,6 +24,7 @@ class TabularTrack(Track[Tabular]):
     """Learners are fitted to tables, with methods around them, in two stratified folds a seed."""
 
     name = "tabular"
+    made_in = "ltbench.tracks.tabular.track"
     problem = Tabular
     needs = frozenset({"two_classes", "ordered"})
     floor = FLOOR
