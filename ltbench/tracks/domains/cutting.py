@@ -19,6 +19,7 @@ from ltbench.tracks.domains.problem import Domain, Domains
 
 Index = NDArray[np.int64]
 OWN = 1  # beside a seed, the stream of orders that domains draw for themselves
+TOLD = 5  # classes that a note names
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Cut:
     names: tuple[str, ...]
     cells: Index
     held_out: bool = False
-    notes: tuple[str, ...] = ()
 
     @property
     def seen(self) -> Index:
@@ -75,8 +75,7 @@ def cut(protocol: Domains, dataset: Dataset, seed: int) -> Cut:
         has = "no test split" if dataset.test is None else "a test split of its own"
         raise LTBenchError(f"{protocol.name}: {data.source} has {has}; mend test_per_class")
     made = _of_domains if protocol.domains else _as_grouped
-    found = made(protocol, dataset, seed)
-    return replace(found, notes=tuple(_lacking(found, dataset.classes)))
+    return made(protocol, dataset, seed)
 
 
 def tails(protocol: Domains, num_classes: int, seed: int) -> Index:
@@ -262,10 +261,12 @@ def _refuse_empty(
             raise LTBenchError(f"class {name} has no training rows in any domain; drop it")
 
 
-def _lacking(found: Cut, classes: Sequence[str]) -> list[str]:
-    """What is to be said of cells without training rows."""
-    return [
-        f"domain {name} has no training rows of class {classes[c]}"
-        for name, rows in zip(found.names, found.seen, strict=False)
-        for c in np.flatnonzero(rows == 0).tolist()
-    ]
+def lacking(what: str, names: Sequence[str], cells: Index, classes: Sequence[str]) -> list[str]:
+    """What is to be said of cells [G, C] without rows of a kind, such as training."""
+    told = []
+    for name, rows in zip(names, cells, strict=False):
+        none = [classes[c] for c in np.flatnonzero(rows == 0).tolist()]
+        if none:
+            more = f" and {len(none) - TOLD} more" if len(none) > TOLD else ""
+            told.append(f"domain {name} has no {what} rows of class {', '.join(none[:TOLD])}{more}")
+    return told

@@ -25,8 +25,8 @@ from ltbench.tracks.classification import (
     timed,
 )
 from ltbench.tracks.domains import metadata
-from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants
-from ltbench.tracks.domains.cutting import Cut, Index, cut, merged
+from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, cell_of
+from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
 from ltbench.training import checkpoints
@@ -41,12 +41,13 @@ OF_ROWS = ("accuracy", "macro_f1", "expected_calibration_error")
 class OfCells(Struct, frozen=True):
     """What a record keeps beside its measures: the names of domains, and their cells [G, C].
 
-    `rows` are those trained on, `recalls` None where a cell has no test rows. A domain that was
-    held out comes last, with no rows.
+    `rows` are those trained on, `tested` those tested on, and a recall is None where there are
+    none of these. A domain that was held out comes last, with no rows to train on.
     """
 
     domains: list[str]
     rows: list[list[int]]
+    tested: list[list[int]]
     recalls: list[list[float | None]]
 
 
@@ -118,7 +119,11 @@ def run(
     run.groups = told_groups(recipe, test, run)
     scores, predicted = predict(recipe, model, test.inputs, run)
     scored, predictions, details = score(protocol, rows, test, scores, predicted)
-    for note in rows.notes:
+    tested = np.array(details.tested)
+    for note in (
+        *lacking("training", rows.names, rows.seen, dataset.classes),
+        *lacking("test", rows.names, tested, dataset.classes),
+    ):
         run.note(note)
     passes = run.passes / (len(parts.train) * protocol.budget.epochs)
     return Outcome(
@@ -154,6 +159,7 @@ def score(
     _, predictions = classification.score(protocol, parts, test.labels, scores, predicted)
     groups = test.groups.cpu().numpy()
     recall = cell_recalls(predictions.labels, predictions.predicted, groups, (number, num_classes))
+    tested = cell_of(test.groups, test.labels, num_classes).bincount(minlength=recall.size)
     within = len(rows.seen)
     known = test.groups < within
     of_rows, _ = classification.score(
@@ -162,7 +168,13 @@ def score(
     measures = scored_cells(recall[:within], rows.seen, protocol.scoring.shot_splits)
     measures |= {name: of_rows[name] for name in OF_ROWS}
     measures["unseen"] = float(np.nanmean(recall[-1])) if rows.held_out else None
-    return measures, predictions, OfCells(list(rows.names), rows.cells.tolist(), listed(recall))
+    details = OfCells(
+        list(rows.names),
+        rows.cells.tolist(),
+        tested.view(recall.shape).tolist(),
+        listed(recall),
+    )
+    return measures, predictions, details
 
 
 def arrays(predictions: Predictions, test: Rows, cells: Index) -> Arrays:
