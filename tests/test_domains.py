@@ -37,8 +37,8 @@ SHIPPED = (
     "officehome-mlt",
     "terraincognita-mlt",
     "domainnet-mlt",
-    "waterbirds",
-    "celeba-blond",
+    "waterbirds-groups",
+    "celeba-groups",
 )
 HEAD = """
 base = "digits-domains"

@@ -178,7 +178,7 @@ def score(
 
 
 def arrays(predictions: Predictions, test: Rows, cells: Index) -> Arrays:
-    """As recognition keeps them, with the domain of each test row."""
+    """As other networks keep them, with the domain of each test row."""
     assert test.groups is not None
     domains, num_classes = cells.shape
     groups = test.groups.cpu().numpy().astype(np.min_scalar_type(domains - 1))
