@@ -106,7 +106,7 @@ BAD = [
     (Unmet(), "Unmet"),
     (Unresumable("from nowhere"), "Unresumable: from nowhere (test_cell.py, line "),
     (Mute(), "Mute: it cannot say what it is (test_cell.py, line "),
-    (Unmet("torn \udcff"), "torn \\udcff"),
+    (Unmet("torn \udcff"), "torn ÿ"),
     (ValueError("la" * 10**6), "lala ... (test_cell.py, line "),
 ]
 
