@@ -184,7 +184,7 @@ def test_a_method_whose_class_has_no_file_fails_with_the_line_that_raised():
     assert record.reason.startswith("ValueError: no file (test_cell.py, line ")
 
 
-def test_the_users_own_interrupt_ends_the_run():
+def test_the_users_own_interrupt_ends_the_run(ctrl_c):
     class Waits(GuessingTrack):
         def run(self, protocol, recipe, seed, source, device):
             signal.raise_signal(signal.SIGINT)
