@@ -3,6 +3,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 from msgspec import structs
 
 import ltbench
