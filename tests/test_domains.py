@@ -10,7 +10,9 @@ from PIL import Image
 
 from ltbench import LTBenchError, Method, Recipe, Rows, Unmet, protocol, recipe
 from ltbench.datasets import Dataset, built_in
+from ltbench.protocols.schema import Imbalance
 from ltbench.registry.registry import installed
+from ltbench.results.records import arrays_of, read_all
 from ltbench.tracks.domains import metadata
 from ltbench.tracks.domains.contract import cells_of
 from ltbench.tracks.domains.cutting import cut, merged, seen_as, tails
@@ -216,7 +218,7 @@ def test_permuted_domains_and_labels_permute_the_measures():
 
 def test_a_cell_keeps_what_recognition_keeps_and_the_domain_of_each_row(small):
     outcome = run(small(), recipe("erm"), 0, DIGITS, CPU)
-    assert set(outcome.arrays) == {"labels", "predicted", "confidence", "groups"}
+    assert set(outcome.arrays) == {"labels", "predicted", "confidence", "outranking", "groups"}
     assert outcome.arrays["groups"].dtype == np.uint8
     details, arrays = outcome.details, outcome.arrays
     recall = cell_recalls(arrays["labels"], arrays["predicted"], arrays["groups"], (3, 10))
@@ -263,6 +265,28 @@ class Watching(Method):
 
 def test_training_rows_come_with_their_domains_and_test_rows_without(small):
     run(small(), Recipe(Watching()), 0, DIGITS, CPU)
+
+
+class Parity(Method):
+    """Holds that the groups of rows are those of the labels it is given."""
+
+    name = "parity"
+    needs = frozenset({"groups"})
+
+    def adjust(self, scores, labels, run):
+        assert torch.equal(run.groups, labels % 2)
+        return scores
+
+
+@pytest.mark.parametrize("text", ["mixup", "remix", "cmo(probability=1.0)", "rcal"])
+def test_what_mixes_rows_tells_the_groups_of_each_label(small, text):
+    labels = torch.arange(200) % 4
+    inputs = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    rows = Rows(inputs, labels, groups=labels % 2)
+    data = Dataset(rows, tuple("abcd"), rows)
+    given = changed(small(), "data", fingerprint="any", test_per_class=None)
+    given = msgspec.structs.replace(given, domains=(), imbalance=Imbalance("source"))
+    run(given, Recipe(*recipe(text).methods, Parity()), 0, data, CPU)
 
 
 class Telling(Method):
@@ -537,6 +561,24 @@ def test_the_command_ends_bad_input_with_a_line_and_code_2(birds, tmp_path, ltbe
     assert done.exit_code == 2
     assert "column 'place' says 'sea' in every row" in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("held_out", ["none", "seed"])
+def test_every_measure_follows_from_what_a_record_keeps(small, held_out, ltbench, tmp_path):
+    given = small(f'held_out = "{held_out}"')
+    done = ltbench("run", tmp_path / "small.toml", "--jobs", 1, "--results", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    track = installed().track("domains")
+    (record,) = read_all(tmp_path / "out", "small")
+    followed = track.measured(given, record, arrays_of(tmp_path / "out", record))
+    told = {**record.measures, **{f"recall {c}": r for c, r in enumerate(record.recall)}}
+    assert followed.keys() == told.keys()
+    for name, value in told.items():
+        if value is None:
+            assert followed[name] is None
+        else:
+            least, most = followed[name]
+            assert least <= value <= most, name
 
 
 def test_a_board_ranks_by_the_mean_of_cells_and_keeps_cells_in_its_records(

@@ -26,7 +26,8 @@ SOUND = (
     "domain-balanced-softmax",
     "inter-domain-mixup",
     "fairopt",
-    "boda+domain-resampling+crt",
+    "domain-crt",
+    "boda+domain-resampling+domain-crt",
 )
 
 

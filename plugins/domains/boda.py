@@ -20,7 +20,7 @@ class BoDA(Method):
     mode, where the code does so every 120 steps; they act from the share `start` of the training on
     (500 of its 5001 steps); its batches have equally many rows of each domain (`+equal-domains`).
 
-    BoDA(r) is `boda+domain-resampling`, BoDA(r,c) `boda+domain-resampling+crt`.
+    BoDA(r) is `boda+domain-resampling`, BoDA(r,c) `boda+domain-resampling+domain-crt`.
     """
 
     name = "boda"

@@ -94,6 +94,14 @@ class SUBY(Method):
         return cut_to_smallest(train, train.labels, run)
 
 
+def alike_in_each_domain(labels, run):
+    """How likely a row [N] is to be drawn where domains are alike, and classes in each of them."""
+    cells = cells_of(run)
+    classes = (cells > 0).sum(dim=1, keepdim=True)
+    own = cell_of(groups_in(run, labels), labels, run.num_classes)
+    return (1 / (cells * classes)).flatten()[own]
+
+
 def cut_to_smallest(train, kinds, run):
     """The first rows of each kind [N] in a random order, as many as the rarest kind has."""
     order = torch.randperm(len(train), generator=run.rng, device=run.device)

@@ -36,6 +36,17 @@ def test_classes_are_drawn_alike_within_each_domain_that_has_them():
     torch.testing.assert_close(shares, expected)
 
 
+def test_domain_crt_draws_them_so_in_its_second_stage_alone():
+    method, run = run_of("domain-crt")
+    assert method.sampling_weights(run.train.labels, run) is None
+    main, head = method.phases([run.phase], run)
+    assert (head.role, head.learn, head.reset) == ("head", "head", "head")
+    run.phase = head
+    weights, run.phase = method.sampling_weights(run.train.labels, run), main
+    resampling = recipe("domain-resampling").sampling_weights(run.train.labels, run)
+    assert torch.equal(weights, resampling)
+
+
 def test_cells_are_drawn_alike_by_rwg_and_classes_by_rwy():
     torch.testing.assert_close(drawn("rwg"), torch.full((2, 3), 1 / 6).double())
     torch.testing.assert_close(drawn("rwy").sum(0), torch.full((3,), 1 / 3).double())

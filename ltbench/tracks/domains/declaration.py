@@ -6,14 +6,23 @@ import msgspec
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Check, Finder, Outcome, Track
+from ltbench.contract.track import Arrays, Check, Finder, Followed, Outcome, Track
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, share
 from ltbench.tracks import classification
 from ltbench.tracks.domains.cutting import cut
 from ltbench.tracks.domains.problem import Domains
-from ltbench.tracks.domains.track import OF_ROWS, SUPPLIES, OfCells, begin, load, run, seconds
+from ltbench.tracks.domains.track import (
+    OF_ROWS,
+    SUPPLIES,
+    OfCells,
+    begin,
+    load,
+    measured,
+    run,
+    seconds,
+)
 
 
 class DomainsTrack(Track[Domains]):
@@ -106,6 +115,11 @@ class DomainsTrack(Track[Domains]):
         step = classification.step(protocol, "balanced_accuracy", classes)
         seen = len(protocol.domains) - (protocol.held_out != "none")
         return step / seen if step is not None and protocol.tested == "all" and seen > 0 else None
+
+    def measured(self, protocol: Domains, record: Record, arrays: Arrays) -> Followed:
+        if not {"labels", "predicted", "confidence", "groups"} <= arrays.keys():
+            return {}
+        return measured(protocol, record, arrays, msgspec.convert(record.details, OfCells))
 
     def refused(self, record: Record) -> str | None:
         if record.status != "ok":

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from ltbench.contract.context import Rows, Run
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Finder, Outcome
+from ltbench.contract.track import Arrays, Finder, Followed, Outcome, around
 from ltbench.datasets import Dataset
-from ltbench.results.records import Scores
+from ltbench.results.records import Record, Scores
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
+    EXACT,
     REFERENCE_SHARE,
     WARM_UP_STEPS,
     Predictions,
@@ -129,7 +130,7 @@ def run(
     return Outcome(
         measures=scored,
         timing=timed(clock, (before + after) / 2, passes),
-        recall=recalls_of(predictions, len(dataset.classes)),
+        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
         class_counts=parts.class_counts,
         arrays=arrays(predictions, test, rows.cells),
         notes=run.notes,
@@ -175,6 +176,29 @@ def score(
         listed(recall),
     )
     return measures, predictions, details
+
+
+def measured(protocol: Domains, record: Record, arrays: Arrays, details: OfCells) -> Followed:
+    """Every measure that follows from what a record keeps of its test rows and its cells."""
+    labels, predicted, groups = (arrays[name] for name in ("labels", "predicted", "groups"))
+    cells = np.array(details.rows)
+    within = len(cells) - (protocol.held_out != "none")
+    recall = cell_recalls(labels.astype(np.int64), predicted.astype(np.int64), groups, cells.shape)
+    told = scored_cells(recall[:within], cells[:within], protocol.scoring.shot_splits)
+    told["unseen"] = float(np.nanmean(recall[-1])) if within < len(cells) else None
+    whole, known = of_rows(protocol, record, arrays), groups < within
+    inside = of_rows(protocol, record, {name: kept[known] for name, kept in arrays.items()})
+    return {
+        **{name: around(value, EXACT) for name, value in told.items()},
+        **{name: inside[name] for name in OF_ROWS},
+        **{name: value for name, value in whole.items() if name.startswith("recall ")},
+    }
+
+
+def of_rows(protocol: Domains, record: Record, arrays: Arrays) -> Followed:
+    """What follows of test rows as they are, whatever their domains."""
+    found = arrays["labels"], np.atleast_2d(arrays["predicted"])
+    return classification.measured(protocol, record, found, arrays)
 
 
 def arrays(predictions: Predictions, test: Rows, cells: Index) -> Arrays:
