@@ -111,7 +111,7 @@ def test_false_labels_of_test_rows_change_what_somebody_decides_who_has_them(mon
         return plain(protocol, recipe, seed, dataset, device)
 
     monkeypatch.setattr(checks, "run", watched)
-    assert "300 of 300 changed" in failed(Peeking(), thorough=True)["decoys change nothing"]
+    assert "150 of 150 changed" in failed(Peeking(), thorough=True)["decoys change nothing"]
 
 
 def test_a_recipe_without_groups_is_checked_by_recognition():

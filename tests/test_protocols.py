@@ -57,7 +57,7 @@ PINNED = {
     ("digits-groups-validation", 1): "302b694eccd81ba3",
     ("digits-groups", 1): "5a8c8a1dd9bf4b7d",
     ("domainnet-mlt", 1): "94300c45dfb3fb35",
-    ("mnist-domains", 1): "2009a9cbb81f29b9",
+    ("mnist-domains", 1): "486c673d8699599f",
     ("mnist-groups", 1): "15c1d7ba1d284889",
     ("officehome-mlt", 1): "3df8ac75b0736134",
     ("pacs-mlt", 1): "63fd992da51c0bb3",
