@@ -294,7 +294,7 @@ def test_a_shard_prints_what_is_left_and_how_a_table_is_made(ltbench, tiny, tmp_
     done = ltbench(*shard)
     assert done.exit_code == 0
     assert done.stdout == (
-        "tiny, shard 2/3: 1 of 1 cells are done, 0 are left. A table is made of all 3 shards, of "
+        "tiny, shard 2/3: 2 of 2 cells are done, 0 are left. A table is made of all 3 shards, of "
         "which this is one:\n"
         "  ltbench merge 'part 2' THE_OTHERS --into leaderboards\n"
         "  ltbench leaderboard tiny\n"

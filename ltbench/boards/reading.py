@@ -48,22 +48,20 @@ def read(
     track = registry.track(protocol.track)
     if type(track).compare is not Track.compare:
         found, rejected, remarks = told_of(protocol, results, registry.origin, mixed)
-        refuse_none(protocol, results, len(found), rejected)
         found = _sound(track, found, results, rejected)
         bad = sampled(track, protocol, results, columns(found))
-        found, rejected = (
-            [r for n, r in enumerate(found) if n not in bad],
-            [*rejected, *bad.values()],
-        )
+        rejected += bad.values()
+        found = [record for row, record in enumerate(found) if row not in bad]
+        refuse_none(protocol, results, len(found), rejected)
         board = track.compare(protocol, found)
         if board is not None:
             return Read(_remarked(board, remarks), rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
-    refuse_none(protocol, results, len(told), rejected)
     refuse_mixture(protocol, results, told)
     bad = sampled(track, protocol, results, told)
     rejected += bad.values()
     told = _without(told, [*bad])
+    refuse_none(protocol, results, len(told), rejected)
     provenance = counted(results / protocol.name, told, registry.origin, mixed)
     told = _without(told, np.flatnonzero(~provenance.kept))
     remarks = [*provenance.notes]
