@@ -86,7 +86,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     """The rows of one protocol, best first; those that lack seeds or any finished cell come last.
 
     Of `wanted` cells, the protocol's seeds of its recipes, or of the rows where these are others,
-    `cells` are there. `asked` are the measures that the protocol asks for, the one that ranks
+    `cells` are there, and `seeds` are all of which any is. `asked` are the measures that the protocol asks for, the one that ranks
     first; `measures` tell of all. `reference` is the
     recipe that the others are set against; `quoted` are figures that others published for the
     problem. `doing` and `unit` say what a cost is of, and in what. `remarks` are what is to be
@@ -104,6 +104,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     machines: list[str]
     cells: int
     wanted: int
+    seeds: list[int]
     resolution: Resolution
     rows: list[Row]
     reference: str
@@ -167,6 +168,7 @@ def build(
         machines=sorted({kind.machine for kind in told.kinds if kind.machine is not None}),
         cells=int((told.seed < protocol.seeds).sum()),
         wanted=protocol.board_rows(cells.recipes, track.floor) * protocol.seeds,
+        seeds=cells.seeds.tolist(),
         resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
         rows=[rows[k] for k in ranking.order()],
         reference=track.reference,

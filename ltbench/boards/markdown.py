@@ -22,6 +22,7 @@ from ltbench.rendering.cells import (
     recipe_cell,
     resolved,
     seconds,
+    spans,
     table_of,
     title,
 )
@@ -128,12 +129,20 @@ def markdown(board: Leaderboard) -> str:
         "\n".join(
             [
                 *(f"- {plain(remark)}." for remark in board.remarks),
+                *_which(board.seeds),
                 *(f"- Costs were measured on {plain(machine)}." for machine in board.machines),
             ]
         ),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _which(seeds: Sequence[int]) -> list[str]:
+    """Which seeds a board holds, where these are not the first ones."""
+    if list(seeds) == list(range(len(seeds))):
+        return []
+    return [f"- The board holds seeds {spans(seeds)}."]
 
 
 def _standing(board: Leaderboard, table: str) -> list[Measure]:

@@ -10,6 +10,7 @@ from ltbench.texts import readable
 
 COMMANDS = (
     "check",
+    "compare",
     "doctor",
     "info",
     "leaderboard",
