@@ -191,7 +191,7 @@ def test_a_need_that_is_not_met_is_told_and_shown(ltbench, tiny, tmp_path, metho
         (["run", "digits-lt", "-m", "logit-adjustment(tau=-inf)"], "finite number"),
         (["run", "digits-lt", "-m", "oversampling+crt+oversampling"], "stands twice"),
         (["run", "digits-lt", "--seeds", "0"], "0 seeds"),
-        (["run", "digits-lt", "--seeds", "many"], "not a valid integer"),
+        (["run", "digits-lt", "--seeds", "many"], "seeds 'many': expected how many, or which"),
         (["run", "digits-lt", "--jobs", "0"], "0 jobs"),
         (["run", "digits-lt", "--shard", "3/2"], "shard 3/2 is none"),
         (["run", "digits-lt", "--shard", "half"], "shard 'half' is none"),

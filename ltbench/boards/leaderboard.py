@@ -86,10 +86,10 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     """The rows of one protocol, best first; those that lack seeds or any finished cell come last.
 
     Of `wanted` cells, the protocol's seeds of its recipes, or of the rows where these are others,
-    `cells` are there, and `seeds` are all of which any is. `asked` are the measures that the protocol asks for, the one that ranks
-    first; `measures` tell of all. `reference` is the
-    recipe that the others are set against; `quoted` are figures that others published for the
-    problem. `doing` and `unit` say what a cost is of, and in what. `remarks` are what is to be
+    `cells` are there, and `seeds` are all of which any is. `asked` are the measures that the
+    protocol asks for, the one that ranks first; `measures` tell of all. `reference` is the recipe
+    that the others are set against; `quoted` are figures that others published for the problem.
+    `doing` and `unit` say what a cost is of, and in what. `remarks` are what is to be
     known of the board as a whole.
     """
 
