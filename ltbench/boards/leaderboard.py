@@ -82,6 +82,18 @@ class Row(Struct, frozen=True, kw_only=True):
     control: bool = False
 
 
+class Verified(Struct, frozen=True):
+    """What `by` whom came of running cells of a row again: of `cells` on the board so many
+    gave the `same` bits, or came `close`; `different` says which did not, and what differed."""
+
+    recipe: str
+    by: str
+    cells: int
+    same: int
+    close: int
+    different: list[str] = []
+
+
 class Leaderboard(Struct, frozen=True, kw_only=True):
     """The rows of one protocol, best first; those that lack seeds or any finished cell come last.
 
@@ -113,6 +125,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
     remarks: list[str] = []
+    verified: list[Verified] = []
 
     def measure(self, name: str) -> Measure:
         return next(measure for measure in self.measures if measure.name == name)

@@ -21,6 +21,7 @@ COMMANDS = (
     "run",
     "show",
     "status",
+    "verify",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
