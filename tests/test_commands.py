@@ -191,7 +191,7 @@ def test_a_need_that_is_not_met_is_told_and_shown(ltbench, tiny, tmp_path, metho
         (["run", "digits-lt", "-m", "logit-adjustment(tau=-inf)"], "finite number"),
         (["run", "digits-lt", "-m", "oversampling+crt+oversampling"], "stands twice"),
         (["run", "digits-lt", "--seeds", "0"], "0 seeds"),
-        (["run", "digits-lt", "--seeds", "many"], "not a valid integer"),
+        (["run", "digits-lt", "--seeds", "many"], "seeds 'many': expected how many, or which"),
         (["run", "digits-lt", "--jobs", "0"], "0 jobs"),
         (["run", "digits-lt", "--shard", "3/2"], "shard 3/2 is none"),
         (["run", "digits-lt", "--shard", "half"], "shard 'half' is none"),
@@ -323,3 +323,11 @@ def test_the_parts_of_a_board_are_told_until_all_are_there(ltbench, tiny):
     assert half.splitlines()[0].startswith("# tiny, incomplete: 2 of ")
     ltbench("merge", "part-2", "--into", "all")
     assert ltbench("leaderboard", tiny, "--results", "all").stdout.startswith("# tiny\n")
+
+
+def test_seeds_are_named_on_the_command_line_too(tiny, ltbench):
+    found = ltbench("run", tiny, "-m", "erm", "--seeds", "1,3-4", "--dry-run")
+    assert "erm: seeds 1, 3, 4" in found.stdout
+    found = ltbench("run", tiny, "-m", "erm", "--seeds", "one", "--dry-run")
+    assert found.exit_code == 2
+    assert "seeds 'one': expected how many, or which, as 10-14,101" in found.stderr
