@@ -269,13 +269,46 @@ def test_methods_do_not_disturb_each_others_chance():
     assert all(torch.equal(a, b) for a, b in zip(seen["erm"], seen["mixup"], strict=True))
 
 
-def test_a_resumed_training_ends_in_the_same_bits():
+class Noisy(Method):
+    """Draws from torch's own generator, as dropout does."""
+
+    name = "noisy"
+
+    def batch(self, batch, run):
+        return replace(batch, inputs=batch.inputs + torch.randn(batch.inputs.shape))
+
+
+class Redraws(Method):
+    """Draws in each step, and the rows of a second phase on entering it."""
+
+    name = "redraws"
+    roles = ("main", "later")
+
+    def phases(self, plan, run):
+        return [*plan, replace(plan[-1], role="later")]
+
+    def enter(self, train, run):
+        return train[torch.randperm(len(train), generator=run.rng)[:20]]
+
+    def batch(self, batch, run):
+        return replace(batch, inputs=batch.inputs + torch.rand((), generator=run.rng))
+
+
+@pytest.mark.parametrize("text", ["mixup+crt", "noisy", "redraws"])
+def test_a_resumed_training_ends_in_the_same_bits(text):
+    def course(**given):
+        return trained(Recipe(OWN[text]()) if text in OWN else recipe(text), **given)
+
     states = []
-    whole = trained(recipe("mixup+crt"), checkpoint=lambda state: states.append(kept(state)))
+    whole = course(checkpoint=lambda state: states.append(kept(state)))
     for state in states:
-        again = trained(recipe("mixup+crt"), resume=state)
+        torch.manual_seed(len(states))
+        again = course(resume=state)
         assert torch.equal(whole.scores, again.scores)
         assert whole.run.passes == again.run.passes
+
+
+OWN = {"noisy": Noisy, "redraws": Redraws}
 
 
 def kept(state):

@@ -81,6 +81,33 @@ def test_calibration_error_of_a_border_falls_in_the_lower_bin():
         assert error == pytest.approx(1 - confidence)
 
 
+def test_calibration_error_is_that_of_fifteen_bins():
+    random = np.random.default_rng(0)
+    confidence, labels = random.random(2000), random.integers(0, 2, 2000)
+    predicted = np.zeros(2000, dtype=int)
+    gaps = [
+        np.sum((labels == 0)[inside] - confidence[inside])
+        for k in range(15)
+        for inside in [(confidence > k / 15) & (confidence <= (k + 1) / 15)]
+    ]
+    error = metrics.expected_calibration_error(labels, predicted, confidence)
+    assert error == pytest.approx(np.abs(gaps).sum() / 2000)
+
+
+def test_a_confidence_that_rounding_lifts_above_one_is_in_the_last_bin():
+    confidence = np.array([np.nextafter(1, 2), 0.95])
+    error = metrics.expected_calibration_error(np.array([0, 0]), np.array([1, 0]), confidence)
+    assert error == pytest.approx((1 - 0.05) / 2)
+
+
+def test_a_confidence_at_a_border_shares_the_bin_of_those_below():
+    # 3 of 15 bins end at 0.2: the gaps 1 - 0.2 and 0 - 0.19 are of one bin
+    error = metrics.expected_calibration_error(
+        np.array([0, 0]), np.array([0, 1]), np.array([0.2, 0.19])
+    )
+    assert error == pytest.approx((0.8 - 0.19) / 2)
+
+
 def test_relative_accuracy_divides_by_the_better_reference():
     assert metrics.relative_accuracy(0.6, vanilla=0.8, balanced=0.75) == pytest.approx(0.75)
     assert metrics.relative_accuracy(0.6, vanilla=0.7, balanced=0.75) == pytest.approx(0.8)
@@ -95,6 +122,29 @@ def test_scored_gives_every_name_and_warns_of_nothing():
     assert tuple(scored) == NAMES
     assert scored["few"] is None  # the only few-shot class has no test rows
     assert scored["macro_auc"] is None
+
+
+def test_a_class_that_is_never_right_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metrics.g_mean(np.array([0.9, 0.0])) == 0
+
+
+def test_recalls_of_counts_leave_out_a_class_without_rows():
+    counts = metrics.counted(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+    assert counts.recall.tolist() == [0.5, 1.0]
+
+
+def test_f1_of_a_class_that_is_neither_there_nor_predicted_is_nothing():
+    counts = metrics.counted(np.array([0, 0]), np.array([0, 0]), 2)
+    assert metrics.f_score(counts, positive=1) == 0
+
+
+def test_who_decides_for_one_class_alone_correlates_with_nothing_and_warns_of_nothing():
+    counts = metrics.counted(np.array([0, 0, 1]), np.array([0, 0, 0]), 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metrics.matthews(counts, None) == 0
 
 
 def test_the_geometric_mean_of_many_classes_does_not_vanish():
