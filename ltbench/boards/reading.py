@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ltbench.boards.leaderboard import Elsewhere, build
 from ltbench.boards.markdown import frame, markdown
 from ltbench.boards.published import quoted
+from ltbench.boards.verifying import sampled
 from ltbench.contract.track import Board, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -18,7 +20,7 @@ from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import plain
 from ltbench.results import index, records
 from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
-from ltbench.results.record_arrays import taken
+from ltbench.results.record_arrays import Columns, columns, taken
 from ltbench.results.records import Record, Rejected, place_of
 from ltbench.scoring.measures import stored
 
@@ -36,7 +38,8 @@ def read(
 ) -> Read:
     """The board of the records that stand under `results`.
 
-    With `mixed`, records of several codes or devices stand together, which the board tells.
+    With `mixed`, records of several codes or devices stand together, which the board tells. A few
+    records are held against their arrays; one that does not follow from them does not count.
 
     Raises:
         LTBenchError: there are none, or some must not be put together.
@@ -47,19 +50,30 @@ def read(
         found, rejected, remarks = told_of(protocol, results, registry.origin, mixed)
         refuse_none(protocol, results, len(found), rejected)
         found = _sound(track, found, results, rejected)
+        bad = sampled(track, protocol, results, columns(found))
+        found, rejected = (
+            [r for n, r in enumerate(found) if n not in bad],
+            [*rejected, *bad.values()],
+        )
         board = track.compare(protocol, found)
         if board is not None:
             return Read(_remarked(board, remarks), rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
     refuse_none(protocol, results, len(told), rejected)
     refuse_mixture(protocol, results, told)
+    bad = sampled(track, protocol, results, told)
+    rejected += bad.values()
+    told = _without(told, [*bad])
     provenance = counted(results / protocol.name, told, registry.origin, mixed)
-    if not provenance.kept.all():
-        told = taken(told, np.flatnonzero(provenance.kept))
+    told = _without(told, np.flatnonzero(~provenance.kept))
     remarks = [*provenance.notes]
     elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks, mixed)
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
     return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
+
+
+def _without(told: Columns, rows: Sequence[int] | NDArray[np.int64]) -> Columns:
+    return taken(told, np.delete(np.arange(len(told)), rows)) if len(rows) else told
 
 
 def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:
