@@ -140,6 +140,13 @@ def test_f1_of_a_class_that_is_neither_there_nor_predicted_is_nothing():
     assert metrics.f_score(counts, positive=1) == 0
 
 
+def test_a_certain_error_has_the_loss_of_the_smallest_probability():
+    labels, probabilities = np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    predicted = probabilities.argmax(axis=1)
+    found = metrics.scored_decisions(labels, predicted, predicted, probabilities, 1)
+    assert found["log_loss"] == pytest.approx(math.log(1e15) / 2)
+
+
 def test_who_decides_for_one_class_alone_correlates_with_nothing_and_warns_of_nothing():
     counts = metrics.counted(np.array([0, 0, 1]), np.array([0, 0, 0]), 2)
     with warnings.catch_warnings():
