@@ -34,6 +34,7 @@ def test_a_plus_inside_brackets_does_not_split():
         ("vs(tau=2,gamma=0)", "vs(gamma=0.0, tau=2.0)"),
         ("erm+sam", "sam"),
         ("erm", "erm"),
+        ("erm+erm", "erm"),
         ("sam+mixup", "mixup+sam"),
     ],
 )
@@ -192,6 +193,41 @@ def test_a_prior_corrected_twice_is_warned_of(text, words):
 @pytest.mark.parametrize("text", ["ldam+drw", "balanced-softmax+sam", "crt+balanced-softmax"])
 def test_one_correction_in_each_phase_is_fine(text):
     assert recipe(text).warnings == []
+
+
+class Calibrates(Method):
+    name = "calibrates"
+    corrects = "prior"
+
+    def scores(self, scores, run):
+        return scores - run.prior.log()
+
+
+class Retrains(Method):
+    name = "retrains"
+    corrects = "prior"
+    roles = ("head",)
+
+    def adjust(self, scores, labels, run):
+        return scores + run.prior.log()
+
+
+class Adapts(Method):
+    name = "adapts"
+
+    def adapt(self, model, inputs, run):
+        return model
+
+
+def test_what_corrects_after_all_phases_is_warned_of_beside_a_correction_in_one():
+    for methods in ((Calibrates(), Retrains()), (Retrains(), Calibrates())):
+        (warning,) = Recipe(*methods).warnings
+        assert "calibrates" in warning and "retrains" in warning
+
+
+def test_a_recipe_adapts_if_one_of_its_methods_does():
+    assert Recipe(Adapts(), Retrains()).adapts
+    assert not Recipe(Retrains()).adapts
 
 
 def test_a_recipe_pickles_with_its_parameters():
