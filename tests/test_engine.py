@@ -1,3 +1,4 @@
+import copy
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import LTBenchError, Method, Recipe, recipe
+from ltbench.augmentation.views import Views
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.errors import Diverged
 from ltbench.models.mlp import Network, Options
@@ -14,6 +16,7 @@ from ltbench.models.resnet import Network as Resnet
 from ltbench.models.resnet import Options as ResnetOptions
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
+from ltbench.training import events, method_state
 from ltbench.training.engine import (
     LossClosure,
     begin,
@@ -301,14 +304,123 @@ def test_a_resumed_training_ends_in_the_same_bits(text):
 
     states = []
     whole = course(checkpoint=lambda state: states.append(kept(state)))
-    for state in states:
-        torch.manual_seed(len(states))
-        again = course(resume=state)
+    for done, state in enumerate(states, 1):
+        torch.manual_seed(done)
+        left = []
+        again = course(resume=state, checkpoint=left.append)
         assert torch.equal(whole.scores, again.scores)
         assert whole.run.passes == again.run.passes
+        assert len(left) == len(states) - done
 
 
 OWN = {"noisy": Noisy, "redraws": Redraws}
+
+
+class Counting(Method):
+    """Has learned something from each of its steps."""
+
+    name = "counting"
+    steps = 0
+
+    def adjust(self, scores, labels, run):
+        self.steps += 1
+        return scores
+
+
+def test_a_method_goes_on_with_what_it_has_learned():
+    states, method, run = [], Counting(), fresh_run()
+
+    def checkpoint(state):
+        states.append({**kept(state), "hidden": copy.deepcopy(method_state.told(method, run))})
+
+    train(method, rows_of(COUNTS), run, 16, checkpoint=checkpoint)
+    again = Counting()
+    train(again, rows_of(COUNTS), fresh_run(), 16, resume=states[0])
+    assert again.steps == method.steps == 3 * 3
+
+
+class Watches(Method):
+    """Notes the state of its generator and what it is told, hook by hook."""
+
+    name = "watches"
+
+    def __init__(self):
+        self.told = {}
+
+    def resample(self, train, run):
+        torch.rand((), generator=run.rng)
+        self.told["resample"] = run.rng.get_state()
+        return train
+
+    def enter(self, train, run):
+        self.told["enter"] = run.rng.get_state()
+        return train
+
+    def sampling_weights(self, labels, run):
+        return 1 / run.counts[labels]
+
+    def prepare(self, run):
+        self.told["seen"] = run.seen
+
+    def batch(self, batch, run):
+        self.told["inputs"] = batch.inputs
+        return batch
+
+    def finish(self, model, validation, run):
+        self.told["progress"] = run.progress.item()
+        return model
+
+
+def test_the_first_phase_goes_on_with_the_numbers_that_resampling_left():
+    train(method := Watches(), rows_of(COUNTS), fresh_run(), 16)
+    assert torch.equal(method.told["enter"], method.told["resample"])
+
+
+def test_a_method_prepares_for_the_shares_that_its_draw_presents():
+    train(method := Watches(), rows_of(COUNTS), fresh_run(), 16)
+    assert method.told["seen"] == pytest.approx([0.25] * 4)
+
+
+def test_training_is_over_once_a_method_finishes():
+    train(method := Watches(), rows_of(COUNTS), fresh_run(), 16)
+    assert method.told["progress"] == 1
+
+
+def test_rows_are_trained_on_as_augmented_views():
+    run, rows = fresh_run(), rows_of(COUNTS)
+    run.views = Views(mean=(100.0,), std=(1.0,))
+    train(method := Watches(), rows, run, 16)
+    assert method.told["inputs"].mean() < -90
+
+
+def test_a_listener_is_told_the_epochs_of_all_phases_and_their_loss():
+    told = []
+    with events.heard_by(told.append):
+        trained(Recipe(Redraws()))
+    assert [(one.epoch, one.epochs, one.share) for one in told] == [
+        (k, 6, pytest.approx(k / 6)) for k in range(1, 7)
+    ]
+    assert all(0 < one.loss < 10 for one in told)
+
+
+class Restarts(Method):
+    """Begins a second phase, in which nothing is learned, with a head of its own."""
+
+    name = "restarts"
+
+    def phases(self, plan, run):
+        return [*plan, replace(plan[-1], role="later", lr=0.0, reset="head")]
+
+    def enter(self, train, run):
+        self.head = run.model.head.weight.detach().clone()
+        return train
+
+
+def test_a_phase_begins_with_a_fresh_module_where_it_says_so():
+    method = Restarts()
+    method.roles = ("main", "later")
+    model = train(Recipe(method), rows_of(COUNTS), fresh_run(), 16)
+    assert not torch.equal(model.head.weight, method.head)
 
 
 def kept(state):

@@ -200,7 +200,7 @@ class Calibrates(Method):
     corrects = "prior"
 
     def scores(self, scores, run):
-        return scores - run.prior.log()
+        return scores - run.seen.log()
 
 
 class Retrains(Method):
@@ -209,7 +209,7 @@ class Retrains(Method):
     roles = ("head",)
 
     def adjust(self, scores, labels, run):
-        return scores + run.prior.log()
+        return scores + run.seen.log()
 
 
 class Adapts(Method):
