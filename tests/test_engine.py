@@ -22,6 +22,7 @@ from ltbench.training.engine import (
     begin,
     checked,
     draw,
+    entered,
     finish,
     forward,
     go_on,
@@ -217,6 +218,16 @@ def test_heads_are_trained_by_the_sum_of_their_losses():
     torch.testing.assert_close(loss, sum(F.cross_entropy(head, labels) for head in heads))
 
 
+def test_targets_count_by_their_shares():
+    run = probe_run(recipe("erm"), (2, 2), torch.float64)
+    scores, rows = torch.randn(2, 2, dtype=torch.float64), torch.arange(2)
+    one, other = torch.tensor([0, 1]), torch.tensor([1, 1])
+    batch = Batch(scores, [(one, 0.3), (other, 0.7)], rows)
+    loss = objective(Method(), Output((scores,), scores), batch, run)
+    expected = 0.3 * F.cross_entropy(scores, one) + 0.7 * F.cross_entropy(scores, other)
+    torch.testing.assert_close(loss, expected)
+
+
 @pytest.mark.parametrize("text", ["erm", "class-balanced", "mixup", "focal"])
 def test_parts_by_class_add_up_to_the_whole(text):
     method = recipe(text)
@@ -249,8 +260,11 @@ def test_what_is_extra_is_added_and_shared_out_among_parts():
 
 def test_the_last_phase_learns_only_what_it_names():
     states = []
-    trained(recipe("crt"), checkpoint=lambda state: states.append(dict(state)))
+    trained(recipe("crt"), checkpoint=lambda state: states.append(kept(state)))
     assert [state["position"] for state in states] == [0, 0, 0, 1]
+    first, last = states[-2]["model"], states[-1]["model"]
+    changed = {name for name in first if not torch.equal(first[name], last[name])}
+    assert changed == {"head.weight", "head.bias"}
 
 
 def test_methods_do_not_disturb_each_others_chance():
@@ -504,6 +518,7 @@ def test_a_method_knows_which_head_it_adjusts():
 def test_no_step_takes_a_row_alone():
     assert portions(10, 4) == [4, 4, 2]
     assert portions(9, 4) == [4, 5]
+    assert portions(13, 4) == [4, 4, 5]
     assert portions(8, 4) == [4, 4]
     assert portions(1, 4) == [1]
     model = trained(recipe("erm"), (16, 1)).model  # 17 rows, 16 a step, BatchNorm
@@ -683,6 +698,15 @@ def test_rows_that_come_without_their_groups_are_refused_in_a_sentence():
         train(Resamples(bare), masked_too, fresh_run(), 16)
 
 
+def test_features_may_come_without_the_masks_of_their_rows_and_rows_may_not():
+    run, rows = fresh_run(), masked()
+    bare = Rows(rows.inputs, rows.labels)
+    with pytest.raises(LTBenchError, match="^rows of phase main come without mask"):
+        entered(bare, rows, run)
+    run.phase = replace(run.phase, on_features=True)
+    assert torch.equal(entered(bare, rows, run).labels, rows.labels)
+
+
 def test_a_phase_without_rows_is_refused_in_a_sentence():
     none = rows_of(COUNTS)[torch.empty(0, dtype=torch.int64)]
     with pytest.raises(LTBenchError, match="^rows of phase main: there are none to train on$"):
@@ -773,7 +797,7 @@ class EachClass(Method):
     name = "each-class"
 
     def criterion(self, scores, labels, run):
-        losses = F.binary_cross_entropy_with_logits(scores, labels, reduction="none")
+        losses = F.binary_cross_entropy_with_logits(scores, labels.to(scores), reduction="none")
         return losses.mean(1)
 
 
@@ -858,7 +882,15 @@ def test_a_step_knows_which_classes_are_there_whatever_the_targets():
     assert present(torch.tensor([0.3, 1.7])) == [True] * 4  # numbers tell none apart
 
 
-@pytest.mark.parametrize(("method", "rows"), [(EachClass, several), (Squared, valued)])
+def flagged():
+    """The rows of several labels, told in whole numbers."""
+    rows = several()
+    return replace(rows, labels=rows.labels.long())
+
+
+@pytest.mark.parametrize(
+    ("method", "rows"), [(EachClass, several), (EachClass, flagged), (Squared, valued)]
+)
 def test_a_step_that_takes_classes_apart_is_refused_where_rows_have_no_class(method, rows):
     apart = Recipe(method(), *recipe("imbsam").methods)
     with pytest.raises(LTBenchError, match="needs a class for each row, but targets are torch"):
