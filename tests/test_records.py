@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 
@@ -14,6 +15,7 @@ from ltbench.results.records import (
     path_of,
     read,
     read_all,
+    require_writable,
     write,
 )
 
@@ -24,6 +26,12 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     assert read(path) == written
     assert structs.replace(written, arrays="", digest="") == RECORD
     assert [file.name for file in sorted(path.parent.iterdir())] == ["seed-3.json", "seed-3.npz"]
+
+
+def test_a_file_has_a_line_for_each_thing_and_ends_with_one(tmp_path):
+    write(tmp_path, RECORD, None)
+    text = path_of(tmp_path, "tiny", RECORD.recipe, 3).read_text()
+    assert text == json.dumps(json.loads(text), indent=1) + "\n"
 
 
 def test_predictions_need_no_unpickling(tmp_path):
@@ -61,6 +69,21 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert [file.name for file in path.parent.iterdir()] == ["seed-3.json"]
 
 
+def test_a_folder_is_made_ready_for_records_and_left_empty(tmp_path):
+    for _ in range(2):
+        require_writable(tmp_path / "some" / "where")
+    assert list((tmp_path / "some" / "where").iterdir()) == []
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_any_work(tmp_path, monkeypatch):
+    def refused(**given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    with pytest.raises(LTBenchError, match=f"{tmp_path} cannot be written: Permission denied"):
+        require_writable(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -92,6 +115,29 @@ def test_spacing_is_no_change(tmp_path):
     assert read(path) == written
 
 
+def test_another_order_of_keys_is_no_change(tmp_path):
+    written = write(tmp_path, RECORD, None)
+    path = path_of(tmp_path, "tiny", RECORD.recipe, 3)
+    told = json.loads(path.read_text())
+    told["measures"] = dict(reversed(told["measures"].items()))
+    path.write_text(json.dumps(dict(reversed(told.items()))))
+    assert read(path) == written
+
+
+@pytest.mark.parametrize("protocol", ["digits-lt", "distill-mnist-lt-100-ipc10", "tabular-uci"])
+def test_committed_records_fit_their_digests(pytestconfig, protocol):
+    found = list(read_all(pytestconfig.rootpath / "leaderboards", protocol))
+    assert [one for one in found if isinstance(one, Rejected)] == []
+    assert len(found) > 10
+
+
+def test_a_record_shows_its_cell_and_the_first_of_its_measures():
+    told = structs.replace(RECORD, measures={"many": None, "few": 0.123456, "accuracy": 0.5})
+    assert repr(told) == "<Record of tiny: sam(rho=0.8) seed 3, ok, few 0.1235>"
+    failed = structs.replace(RECORD, status="failed", measures={}, table="abalone")
+    assert repr(failed) == "<Record of tiny: sam(rho=0.8) on abalone seed 3, failed>"
+
+
 def test_a_record_in_another_place_is_rejected(tmp_path):
     write(tmp_path, RECORD, None)
     path = path_of(tmp_path, "tiny", RECORD.recipe, 3)
@@ -110,3 +156,10 @@ def test_a_folder_name_is_one_safe_name(recipe):
     assert len(name) <= 200
     assert not set(name) & set('/\\:*?"<>|')
     assert name not in (".", "..")
+
+
+def test_what_names_no_folder_or_too_long_a_one_has_another_name():
+    assert [folder_of(name) for name in ("", ".", "..", ".x")] == ["%", "%2E", "%2E%2E", ".x"]
+    assert folder_of("x" * 200) == "x" * 200
+    ending = hashlib.sha256(b"x" * 201).hexdigest()[:16]
+    assert folder_of("x" * 201) == f"{'x' * 180}~{ending}"
