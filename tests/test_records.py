@@ -12,11 +12,13 @@ from ltbench.results.records import (
     Rejected,
     arrays_of,
     folder_of,
+    is_whole,
     path_of,
     read,
     read_all,
     require_writable,
     write,
+    write_text,
 )
 
 
@@ -69,6 +71,46 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert [file.name for file in path.parent.iterdir()] == ["seed-3.json"]
 
 
+def test_a_write_that_fails_between_two_moves_is_told_and_leaves_no_whole_record(
+    tmp_path, monkeypatch
+):
+    before, move = write(tmp_path, RECORD, PREDICTIONS), os.replace
+
+    def full_at_last(source, target):
+        if target.suffix == ".json":
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", full_at_last)
+    with pytest.raises(LTBenchError, match=r"seed-3.json cannot be written: No space left"):
+        write(tmp_path, RECORD, {"labels": np.array([1])})
+    path = path_of(tmp_path, "tiny", RECORD.recipe, 3)
+    assert read(path) == before
+    assert not is_whole(tmp_path, before)
+    assert [file.name for file in sorted(path.parent.iterdir())] == ["seed-3.json", "seed-3.npz"]
+
+
+def test_what_is_written_is_hidden_and_on_the_disk_before_it_is_moved(tmp_path, monkeypatch):
+    done, sync, move = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("synced"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append(paths), move(*paths)))
+    path = tmp_path / "some" / "where" / "table.md"
+    write_text(path, "one")
+    write_text(path, "two")
+    assert path.read_text() == "two"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert done[::2] == ["synced", "synced"]
+    for beside, target in done[1::2]:
+        assert (beside.parent, target) == (path.parent, path)
+        assert beside.name.startswith(".table.md.")
+
+
+def test_a_text_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LTBenchError, match="file/table.md cannot be written: "):
+        write_text(tmp_path / "file" / "table.md", "")
+
+
 def test_a_folder_is_made_ready_for_records_and_left_empty(tmp_path):
     for _ in range(2):
         require_writable(tmp_path / "some" / "where")
@@ -76,7 +118,8 @@ def test_a_folder_is_made_ready_for_records_and_left_empty(tmp_path):
 
 
 def test_a_folder_that_takes_no_file_is_refused_before_any_work(tmp_path, monkeypatch):
-    def refused(**given):
+    def refused(dir):
+        assert dir == tmp_path
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.TemporaryFile", refused)
@@ -129,6 +172,12 @@ def test_committed_records_fit_their_digests(pytestconfig, protocol):
     found = list(read_all(pytestconfig.rootpath / "leaderboards", protocol))
     assert [one for one in found if isinstance(one, Rejected)] == []
     assert len(found) > 10
+
+
+def test_committed_arrays_are_those_of_their_records(pytestconfig):
+    results = pytestconfig.rootpath / "leaderboards"
+    record = read(path_of(results, "digits-lt", "erm", 0))
+    assert set(arrays_of(results, record)) >= {"labels", "predicted"}
 
 
 def test_a_record_shows_its_cell_and_the_first_of_its_measures():
