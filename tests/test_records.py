@@ -9,6 +9,7 @@ from sample_record import PREDICTIONS, RECORD
 
 from ltbench import LTBenchError
 from ltbench.results.records import (
+    Origin,
     Rejected,
     arrays_of,
     folder_of,
@@ -17,6 +18,7 @@ from ltbench.results.records import (
     read,
     read_all,
     require_writable,
+    same_code,
     write,
     write_text,
 )
@@ -149,6 +151,68 @@ def test_a_file_that_is_no_record_is_named_and_left(tmp_path, change, reason):
     assert reason in str(rejected)
     assert str(path) in str(rejected)
     assert path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path):
+    assert read(tmp_path / "none.json") == Rejected(
+        tmp_path / "none.json", "it cannot be read (No such file or directory)"
+    )
+
+
+def test_a_record_of_an_earlier_form_is_told_with_the_way_on(tmp_path):
+    path = path_of(tmp_path, "tiny", "erm", 0)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"metrics": {}, "digest": "0123"}')
+    rejected = read(path)
+    assert rejected.earlier
+    assert (
+        rejected.reason == f"it is of an earlier form; ltbench migrate {tmp_path} carries it over"
+    )
+    path.write_text('{"metrics": {}, "digest": ""}')
+    assert not read(path).earlier
+
+
+def test_a_record_of_another_track_is_rejected_where_the_track_is_told(tmp_path):
+    written = write(tmp_path, RECORD, None)
+    assert list(read_all(tmp_path, "tiny")) == [written]
+    assert list(read_all(tmp_path, "tiny", "recognition")) == [written]
+    (rejected,) = read_all(tmp_path, "tiny", "tabular")
+    assert rejected.reason == "it is a record of track recognition, not of tabular"
+
+
+def test_the_place_of_a_record_tells_its_table(tmp_path):
+    written = write(tmp_path, structs.replace(RECORD, table="abalone"), None)
+    path = tmp_path / "tiny" / "records" / "sam(rho=0.8)" / "abalone-seed-3.json"
+    assert read(path) == written
+    assert str(written) == "sam(rho=0.8) on abalone seed 3"
+
+
+def test_arrays_that_stand_elsewhere_leave_a_record_whole(tmp_path):
+    written = write(tmp_path, RECORD, PREDICTIONS)
+    beside = path_of(tmp_path, "tiny", RECORD.recipe, 3).with_suffix(".npz")
+    assert is_whole(tmp_path, written)
+    beside.unlink()
+    assert is_whole(tmp_path, written)
+    with pytest.raises(LTBenchError, match=r"seed-3.npz is missing or not the file"):
+        arrays_of(tmp_path, written)
+
+
+def test_a_record_without_arrays_is_whole_whatever_lies_beside_it(tmp_path):
+    written = write(tmp_path, RECORD, None)
+    path_of(tmp_path, "tiny", RECORD.recipe, 3).with_suffix(".npz").touch()
+    assert is_whole(tmp_path, written)
+
+
+def test_code_is_the_same_as_far_as_it_is_told():
+    whole = Origin("mine", "1.0", "aaaa", imported="bbbb", core="cccc")
+    assert same_code({"a": whole}, {"a": whole})
+    for untold in ("imported", "core"):
+        assert structs.replace(whole, **{untold: ""}).made_by(whole)
+        assert not whole.made_by(structs.replace(whole, **{untold: ""}))
+    for other in ("package", "version", "source", "imported", "core"):
+        assert not same_code({"a": whole}, {"a": structs.replace(whole, **{other: "other"})})
+    assert not same_code({"a": whole}, {"a": whole, "b": whole})
+    assert not same_code({"a": whole, "b": whole}, {"a": whole, "b": Origin("mine", "2.0", "a")})
 
 
 def test_spacing_is_no_change(tmp_path):
