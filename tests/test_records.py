@@ -4,13 +4,14 @@ import os
 
 import numpy as np
 import pytest
-from msgspec import structs
+from msgspec import ValidationError, convert, structs, to_builtins
 from sample_record import PREDICTIONS, RECORD
 
 from ltbench import LTBenchError
 from ltbench.results.records import (
     Origin,
     Rejected,
+    Timing,
     arrays_of,
     folder_of,
     is_whole,
@@ -138,6 +139,7 @@ def test_a_folder_that_takes_no_file_is_refused_before_any_work(tmp_path, monkey
         (lambda text: '{"recipe": "erm"}', "it is no record"),
         (lambda text: text.replace('"seed": 3', '"seed": "3"'), "it is no record"),
         (lambda text: text.replace('"seed": 3', '"seed": 3, "more": 1'), "it is no record"),
+        (lambda text: text.replace('"protocol": "', '"protocol": "../'), "it is no record"),
         (lambda text: text.replace("0.30000000000000004", "0.9"), "changed by hand"),
     ],
 )
@@ -150,6 +152,7 @@ def test_a_file_that_is_no_record_is_named_and_left(tmp_path, change, reason):
     assert isinstance(rejected, Rejected)
     assert reason in str(rejected)
     assert str(path) in str(rejected)
+    assert rejected.path == path
     assert path.read_bytes() == before
 
 
@@ -251,16 +254,36 @@ def test_a_record_shows_its_cell_and_the_first_of_its_measures():
     assert repr(failed) == "<Record of tiny: sam(rho=0.8) on abalone seed 3, failed>"
 
 
+@pytest.mark.parametrize(
+    ("cost", "least", "most"),
+    [
+        ("seconds", 0, 1e9),
+        ("work", 0, 1e9),
+        ("reference_work", 1e-9, 1e9),
+        ("relative", 0, 1e6),
+        ("passes", 0, 1e6),
+        ("peak_memory_mb", 0, 1e9),
+    ],
+)
+def test_a_cost_of_less_than_nothing_or_absurdly_much_is_none(cost, least, most):
+    told = to_builtins(RECORD.timing)
+    for right, wrong in ((least, least - 1e-9), (most, most + 0.5)):
+        assert getattr(convert({**told, cost: right}, Timing), cost) == right
+        with pytest.raises(ValidationError):
+            convert({**told, cost: wrong}, Timing)
+
+
 def test_a_record_in_another_place_is_rejected(tmp_path):
     write(tmp_path, RECORD, None)
     path = path_of(tmp_path, "tiny", RECORD.recipe, 3)
     other = path.with_name("seed-4.json")
     path.rename(other)
-    assert "it is a record of sam(rho=0.8) seed 3" in str(read(other))
+    assert read(other) == Rejected(other, "it is a record of sam(rho=0.8) seed 3")
     other.rename(path)
     (tmp_path / "tiny").rename(tmp_path / "huge")
     (rejected,) = read_all(tmp_path, "huge")
-    assert "it is a record of protocol tiny" in str(rejected)
+    moved = path_of(tmp_path, "huge", RECORD.recipe, 3)
+    assert rejected == Rejected(moved, "it is a record of protocol tiny")
 
 
 @pytest.mark.parametrize("recipe", ["erm", "a(x='/../b')", 'a(x="*?:")', "a(x='é')", "x" * 900])
