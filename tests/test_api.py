@@ -80,9 +80,10 @@ def test_paths_are_texts_or_paths_one_or_several(run, tmp_path, tiny, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").write_text(method_source("mine"))
     for plugins in ("mine.py", Path("mine.py"), ["mine.py"], "~/mine.py", iter([Path("mine.py")])):
-        assert told(run("mine", plugins=plugins, results="~/there")) == [("mine seed 0", "ok")]
+        made = run("mine", plugins=plugins, results="~/there")
+        assert told(made) == [("erm seed 0", "ok"), ("mine seed 0", "ok")]
     assert (tmp_path / "there" / "tiny").is_dir()
-    assert len(ltbench.leaderboard(str(tiny), "~/there", plugins="mine.py")) == 1
+    assert len(ltbench.leaderboard(str(tiny), "~/there", plugins="mine.py")) == 2
     assert ltbench.recipe("mine", "mine.py").text == "mine"
     assert ltbench.protocol("~/tiny.toml").name == "tiny"
 
@@ -187,7 +188,7 @@ def test_what_is_no_protocol_is_refused_in_a_line(protocol):
 
 def test_methods_and_recipes_may_be_objects(run):
     for recipes in (Mine(), [Mine(tau=1)], Mine, Recipe(Mine()), Mine(tau=np.float32(1))):
-        assert told(run(recipes)) == [("mine seed 0", "ok")]
+        assert told(run(recipes)) == [("erm seed 0", "ok"), ("mine seed 0", "ok")]
     made = run([Recipe(Mine(tau=2), *ltbench.recipe("ldam+drw").methods), "erm"])
     assert told(made) == [("erm seed 0", "ok"), ("mine(tau=2.0)+ldam+drw seed 0", "ok")]
     origin = made[1].plugins["mine"]
@@ -208,8 +209,8 @@ class Mine(ltbench.Method):
         return scores * {factor}
 
 if __name__ == "__main__":
-    made = ltbench.run("tiny.toml", Mine(), 1, jobs={jobs})
-    print(made[0].status, made[0].plugins["mine"].source)
+    plain, made = ltbench.run("tiny.toml", Mine(), 1, jobs={jobs})
+    print(made.status, made.plugins["mine"].source)
 """
 
 
@@ -259,7 +260,7 @@ def test_an_object_that_no_record_could_tell_is_refused_in_a_line(run, method, w
 def test_a_class_that_was_written_anew_is_taken_as_it_is_now(run):
     for _ in range(2):  # as when the cell of a notebook is run once more
         again = type("Mine", (Mine,), {"name": "mine"})
-        assert told(run(again())) == [("mine seed 0", "ok")]
+        assert told(run(again())) == [("erm seed 0", "ok"), ("mine seed 0", "ok")]
     with pytest.raises(LTBenchError, match="unknown method 'mine'"):
         ltbench.recipe("mine")
 

@@ -445,7 +445,11 @@ def test_a_run_writes_records_and_a_table(tiny, ltbench, tmp_path):
 
 @pytest.mark.parametrize(
     ("of_b", "share"),
-    [((0.6, 0.6), 0.5), ((0.3, 0.9), None)],  # 0.1 more of 0.2; a cost that may be nothing
+    [
+        ((0.59, 0.6, 0.61), 0.5),  # 0.1 more of 0.2
+        ((0.3, 0.9, 0.6), None),  # a cost that may be nothing
+        ((0.6, 0.6, 0.6), None),  # seeds that do not spread
+    ],
 )
 def test_the_recovered_share_is_that_of_what_imbalance_costs(of_b, share):
     from sample_record import RECORD
@@ -455,7 +459,7 @@ def test_the_recovered_share_is_that_of_what_imbalance_costs(of_b, share):
         msgspec.structs.replace(
             RECORD, recipe=name, seed=seed, measures={"balanced_accuracy": value, "twin": 0.8}
         )
-        for name, values in (("a", (0.7, 0.7)), ("b", of_b))
+        for name, values in (("a", (0.7, 0.7, 0.7)), ("b", of_b))
         for seed, value in enumerate(values)
     ]
     board = build(installed().track("compression"), fixed, found)

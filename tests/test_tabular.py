@@ -483,8 +483,9 @@ def test_an_ensemble_of_estimators_is_refused_where_a_network_is_trained(tiny, t
     )
     planned = plan(Registry([plugin]), tiny, ["theirs"], 1, tmp_path / "results")
     ended = [event.ended for event in execute(planned) if event.ended is not None]
-    assert [(r.status, r.reason) for r in ended] == [
-        ("skipped", "theirs acts on estimators; tiny trains a network")
+    assert [(r.recipe, r.status, r.reason) for r in ended] == [
+        ("erm", "ok", ""),
+        ("theirs", "skipped", "theirs acts on estimators; tiny trains a network"),
     ]
 
 

@@ -166,7 +166,7 @@ def build(
         ],
         machines=sorted({kind.machine for kind in told.kinds if kind.machine is not None}),
         cells=int((told.seed < protocol.seeds).sum()),
-        wanted=protocol.rows(cells.recipes, track.floor) * protocol.seeds,
+        wanted=protocol.board_rows(cells.recipes, track.floor) * protocol.seeds,
         resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
         rows=[rows[k] for k in ranking.order()],
         reference=track.reference,

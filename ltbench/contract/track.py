@@ -161,6 +161,8 @@ class Track(Generic[P]):
     def plan(self, protocol: P, sources: Mapping[str, Any], device: torch.device) -> None:
         """Makes sure that cells can begin.
 
+        A GPU must be left alone here: a process that has used it cannot be forked for each cell.
+
         Raises:
             LTBenchError: the protocol does not fit its data, or the device.
         """

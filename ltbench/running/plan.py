@@ -110,7 +110,7 @@ def plan(
     chosen = seeds_of(seeds, protocol.seeds)
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
-    track.plan(protocol, sources, torch.device("cpu"))  # cells alone may touch a GPU
+    track.plan(protocol, sources, where)
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))

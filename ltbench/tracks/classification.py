@@ -92,7 +92,7 @@ def plan(protocol: Classification, sources: Mapping[str, Dataset], device: torch
     Raises:
         LTBenchError: the protocol does not fit its data.
     """
-    begin(protocol, split(protocol, sources[""], 0), 0, device)
+    begin(protocol, split(protocol, sources[""], 0), 0, torch.device("cpu"))
 
 
 def seconds(protocol: Classification, dataset: Dataset, device: torch.device) -> float:
