@@ -888,6 +888,18 @@ def flagged():
     return replace(rows, labels=rows.labels.long())
 
 
+def test_what_a_loss_does_not_reach_has_no_gradient_not_one_of_nothing():
+    run, rows = fresh_run(), rows_of(COUNTS)
+    unused = torch.nn.Parameter(torch.ones(1))
+    run.model.register_parameter("unused", unused)
+    closure = LossClosure(Method(), Method().optimizer(run.model, run), run)
+    unused.grad = torch.ones(1)
+    index = torch.arange(len(rows))
+    closure.take(Batch(rows.inputs, [(rows.labels, 1.0)], index), torch.zeros(()))
+    closure()
+    assert unused.grad is None  # so that momentum and weight decay leave it alone
+
+
 @pytest.mark.parametrize(
     ("method", "rows"), [(EachClass, several), (EachClass, flagged), (Squared, valued)]
 )

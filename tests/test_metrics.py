@@ -82,16 +82,17 @@ def test_calibration_error_of_a_border_falls_in_the_lower_bin():
 
 
 def test_calibration_error_is_that_of_fifteen_bins():
-    random = np.random.default_rng(0)
-    confidence, labels = random.random(2000), random.integers(0, 2, 2000)
-    predicted = np.zeros(2000, dtype=int)
-    gaps = [
-        np.sum((labels == 0)[inside] - confidence[inside])
-        for k in range(15)
-        for inside in [(confidence > k / 15) & (confidence <= (k + 1) / 15)]
-    ]
+    # a row in each bin, right in every other: no gap is made up for by that of another
+    confidence, labels = (np.arange(15) + 0.5) / 15, np.arange(15) % 2
+    predicted = np.zeros(15, dtype=int)
     error = metrics.expected_calibration_error(labels, predicted, confidence)
-    assert error == pytest.approx(np.abs(gaps).sum() / 2000)
+    assert error == pytest.approx(np.mean(np.where(labels == 0, 1 - confidence, confidence)))
+
+
+def test_a_confidence_is_near_a_border_on_either_side_of_it():
+    # of 15 bins one ends at 0.2, and the next at 0.267
+    confidence = np.array([0.2, 0.209, 0.191, 0.211, 0.189, 0.233, 0.25])
+    assert metrics.near_borders(confidence, within=0.01) == 3
 
 
 def test_a_confidence_that_rounding_lifts_above_one_is_in_the_last_bin():
@@ -120,6 +121,10 @@ def test_scored_gives_every_name_and_warns_of_nothing():
         probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1]])
         scored = metrics.scored(labels, probabilities.argmax(1), probabilities, [9, 5, 1], (2, 6))
     assert tuple(scored) == NAMES
+    # recalls are 1/2 and 1; F1 is 2/3 of both
+    assert (scored["many"], scored["medium"], scored["worst_class"]) == (0.5, 1.0, 0.5)
+    assert scored["macro_f1"] == pytest.approx(2 / 3)
+    assert scored["expected_calibration_error"] == pytest.approx((0.3 + 0.8 + 0.4) / 3)
     assert scored["few"] is None  # the only few-shot class has no test rows
     assert scored["macro_auc"] is None
 
@@ -152,6 +157,13 @@ def test_who_decides_for_one_class_alone_correlates_with_nothing_and_warns_of_no
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert metrics.matthews(counts, None) == 0
+
+
+def test_scored_tells_the_area_under_the_curve_of_its_probabilities():
+    # 0.9 ranks above 0.3, and 0.2 below
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    labels, predicted = np.array([0, 0, 1]), probabilities.argmax(axis=1)
+    assert metrics.scored(labels, predicted, probabilities, [5, 1], (2, 4))["macro_auc"] == 0.5
 
 
 def test_the_geometric_mean_of_many_classes_does_not_vanish():

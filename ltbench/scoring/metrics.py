@@ -112,7 +112,7 @@ def expected_calibration_error(
     Guo et al., arXiv:1706.04599.
     """
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(place, (labels == predicted) - confidence)
+    gap = np.bincount(place, (labels == predicted) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
 
 

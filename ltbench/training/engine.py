@@ -247,7 +247,7 @@ class LossClosure:
     def __call__(self, factor: Tensor | None = None) -> Tensor:
         statistics = nullcontext() if self.first else frozen_statistics(self.norms)
         self.first = False
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad(), statistics:
             if self.run.phase.on_features:
                 output = scored(self.model, self.batch.inputs)
