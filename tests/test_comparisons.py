@@ -156,6 +156,14 @@ def test_ties_of_f1_are_ordered_by_g_mean(known):
     assert [row.recipe for row in compare(known, found).rows] == ["adasyn", "smote", "erm", "ros"]
 
 
+def test_what_is_a_deviation_but_not_a_standard_error_behind_is_no_tie(known):
+    def behind(t, k, seed):  # by 0.014, with a deviation of 0.015 and an error of 0.009
+        return plain(t, k, seed) - (0.03, 0.0, 0.012)[t]
+
+    found = [*records(known, "erm", plain), *records(known, "smote", behind, g_mean=0.9)]
+    assert [row.recipe for row in compare(known, found).rows] == ["erm", "smote"]
+
+
 def test_average_ranks_and_the_critical_difference_are_those_of_the_tables():
     # Nemenyi's q for 4 rows is 2.569, for N tables the difference is q sqrt(k (k + 1) / (6 N))
     random = np.random.RandomState(0)
