@@ -70,6 +70,9 @@ def test_recipes_are_one_or_several(run, recipes):
         (np.int64(1), [0]),
         ([3, 3], [3]),
         ({7}, [7]),
+        ("2", [0, 1]),
+        ("3-4, 7", [3, 4, 7]),
+        ("6-6,0", [0, 6]),
     ],
 )
 def test_seeds_are_how_many_or_which(run, seeds, expected):
@@ -137,7 +140,11 @@ def test_progress_is_shown_where_it_is_asked_for(run, capsys):
         ({"seeds": []}, "[] seeds leave nothing to run"),
         ({"seeds": True}, "seeds True: expected a whole number"),
         ({"seeds": 2.0}, "seeds 2.0: expected a whole number"),
-        ({"seeds": "3"}, "seeds '3': expected a whole number"),
+        ({"seeds": "-3"}, "seeds leave nothing to run"),
+        ({"seeds": "three"}, "seeds 'three': expected how many, or which, as 10-14,101"),
+        ({"seeds": "4-2"}, "seeds '4-2': expected how many, or which"),
+        ({"seeds": "1,,2"}, "seeds '1,,2': expected how many, or which"),
+        ({"seeds": "0-999999999"}, "seeds '0-999999999': expected how many, or which"),
         ({"seeds": [0, "1"]}, "seed '1': expected a whole number from 0 on"),
         ({"seeds": [-1]}, "seed -1: expected a whole number from 0 on"),
         ({"seeds": [True]}, "seed True: expected a whole number"),

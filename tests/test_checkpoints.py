@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from ltbench import Method, Recipe
+from ltbench import Method, Recipe, Rows
 from ltbench.api import run
 from ltbench.results import records
 from ltbench.results.records import arrays_of, read
 from ltbench.testing.probes import probe_run
-from ltbench.training import checkpoints, engine
+from ltbench.training import checkpoints, engine, method_state
 from ltbench.training.checkpoints import path_of
 from ltbench.training.timing import Clock, aside
 
@@ -236,6 +236,17 @@ def test_a_method_that_holds_what_cannot_be_put_back_is_not_continued(go, broken
     again = go("holds+killer")
     assert again[0].continued == 0
     assert same(whole, again)
+
+
+def test_a_method_that_says_that_it_does_not_resume_is_not_continued():
+    class Says(Method):
+        name = "says"
+        expected_failures = {"it resumes": "it reads a clock"}
+
+    run = probe_run(Method(), (1, 1), torch.float32)
+    run.model, run.train = torch.nn.Linear(2, 2), Rows(torch.zeros(2, 2), torch.tensor([0, 1]))
+    assert method_state.told(Method(), run) is not None
+    assert method_state.told(Recipe(Says(), Method()), run) is None
 
 
 def test_a_training_whose_rows_come_out_otherwise_begins_anew(go, broken, killed, tmp_path):

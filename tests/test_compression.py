@@ -166,6 +166,12 @@ def test_a_cell_tells_the_network_its_twin_and_its_cost(tiny):
     assert outcome.arrays["twin_predicted"].shape == outcome.arrays["labels"].shape
 
 
+def test_the_reference_is_the_mean_of_plain_training_before_and_after(tiny, quick, monkeypatch):
+    works = iter([100.0, 2.0, 4.0])  # the first only warms up
+    monkeypatch.setattr(compression, "time_plain", lambda *given: next(works))
+    assert run(protocol(tiny()), "kd").timing.reference_work == 3
+
+
 def test_parameters_and_operations_are_those_worked_out_by_hand(quick):
     """Of 28,842 parameters a quarter of 32 filters, twice, leaves 6,066."""
     digits = protocol("compress-digits")

@@ -251,6 +251,7 @@ def test_what_others_wrote_is_text_in_a_table():
         machines=[HOSTILE],
         cells=1,
         wanted=1,
+        seeds=[0],
         resolution=Resolution(0, 0, 0, None, None, None),
         rows=[row],
         reference="erm",

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 from test_tabular import SMALL
 
-from ltbench import protocol
+from ltbench import LTBenchError, protocol
 from ltbench.api import run
 from ltbench.boards import verifying
 from ltbench.boards.reading import read as board_of
@@ -169,3 +169,17 @@ def test_all_committed_records_follow_from_their_arrays():
         found = [one for one in read_all(results, of.name) if isinstance(one, records.Record)]
         assert found
         assert contradicted(registry.track(of.track), of, results, found) == []
+
+
+def test_where_no_record_follows_that_is_said(tmp_path, tiny, made):
+    results, every = made
+    for record in every:
+        tampered(results, record, accuracy=0.999)
+    with pytest.raises(LTBenchError, match="its accuracy is 0.999, but .*; so are 3 more"):
+        board_of(installed(), tiny, results)
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    for record in run(path, ["smote"], 1, results=results, jobs=1):
+        tampered(results, record, f1=0.999)
+    with pytest.raises(LTBenchError, match="its f1 is 0.999, but"):
+        board_of(installed(), path, results)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ltbench.boards.agnostic import SPLITS, Agnostic
-from ltbench.boards.leaderboard import Contrast, Leaderboard, Row
+from ltbench.boards.leaderboard import Contrast, Leaderboard, Row, Verified
 from ltbench.boards.stability import HARSH, MILD, Stability
 from ltbench.contract.track import Table
 from ltbench.rendering.cells import (
@@ -22,6 +22,7 @@ from ltbench.rendering.cells import (
     recipe_cell,
     resolved,
     seconds,
+    spans,
     table_of,
     title,
 )
@@ -63,6 +64,7 @@ def markdown(board: Leaderboard) -> str:
     beside, below = (_standing(board, table) for table in (FIRST, SECOND))
     beside = [measure for measure in beside if measure != ranking]
     below = [measure for measure in below if measure != ranking]
+    doubted = {one.recipe for one in board.verified if one.different}
     blocks = [
         title(board.protocol, board.cells, board.wanted),
         board.description,
@@ -71,7 +73,9 @@ def markdown(board: Leaderboard) -> str:
             [
                 [
                     _rank(row),
-                    recipe_cell(row.recipe, row.notes) + _of_seeds(row),
+                    recipe_cell(row.recipe, row.notes)
+                    + _of_seeds(row)
+                    + " ‡" * (row.recipe in doubted),
                     measured(ranking, row.measures[ranking.name]),
                     measured(ranking, row.delta if row.recipe != reference else None, sign="+"),
                     *_cells(row, beside),
@@ -97,6 +101,7 @@ def markdown(board: Leaderboard) -> str:
             f"*cost*: processor time (on a GPU, time) of {board.doing} in units of {board.unit}, "
             "which is timed around each cell in the same process; the median over seeds",
             *_ranges(board),
+            *(["‡ running it again gave something else, see below"] if doubted else []),
         ),
         resolved(ranking, board.resolution, "seeds", "pairs of rows"),
         table_of(
@@ -128,12 +133,35 @@ def markdown(board: Leaderboard) -> str:
         "\n".join(
             [
                 *(f"- {plain(remark)}." for remark in board.remarks),
+                *_which(board.seeds),
+                *(f"- {plain(said_of(one))}." for one in board.verified),
+                *(["- The other rows are self-reported."] if board.verified else []),
                 *(f"- Costs were measured on {plain(machine)}." for machine in board.machines),
             ]
         ),
         f"Protocol {board.protocol} version {board.version}, hash `{board.hash}`.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def said_of(found: Verified) -> str:
+    """What came of running cells of a row again."""
+    by = {"ci": "CI", "another": "another"}.get(found.by, found.by)
+    again = found.same + found.close
+    parts = [f"{found.same} with the same bits"] if found.same else []
+    parts += [f"{found.close} within the tolerance"] if found.close else []
+    told = f"{found.recipe}: reproduced by {by} on {again} of {found.cells} cells"
+    told += f" ({', '.join(parts)})" if parts else ""
+    if found.different:
+        told += f"; NOT REPRODUCED on {len(found.different)}: {'; '.join(found.different)}"
+    return told
+
+
+def _which(seeds: Sequence[int]) -> list[str]:
+    """Which seeds a board holds, where these are not the first ones."""
+    if list(seeds) == list(range(len(seeds))):
+        return []
+    return [f"- The board holds seeds {spans(seeds)}."]
 
 
 def _standing(board: Leaderboard, table: str) -> list[Measure]:

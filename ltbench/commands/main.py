@@ -10,6 +10,7 @@ from ltbench.texts import readable
 
 COMMANDS = (
     "check",
+    "compare",
     "doctor",
     "info",
     "leaderboard",
@@ -20,6 +21,7 @@ COMMANDS = (
     "run",
     "show",
     "status",
+    "verify",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

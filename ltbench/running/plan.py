@@ -79,7 +79,7 @@ def plan(
     registry: Registry,
     protocol_name: str | Path | Protocol,
     recipes: Sequence[str | Method] = (),
-    seeds: int | Iterable[int] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
     results: Path = RESULTS,
     device: str = "cpu",
     fresh: bool = False,
