@@ -20,6 +20,7 @@ from ltbench.scoring.statistics import (
     NOTHING,
     Booleans,
     Cost,
+    Differences,
     Floats,
     Integers,
     Mean,
@@ -27,6 +28,7 @@ from ltbench.scoring.statistics import (
     Resolution,
     best_first,
     costs_of,
+    differences,
     interval,
     means_of,
     medians,
@@ -89,8 +91,8 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     `cells` are there. `asked` are the measures that the protocol asks for, the one that ranks
     first; `measures` tell of all. `reference` is the
     recipe that the others are set against; `quoted` are figures that others published for the
-    problem. `doing` and `unit` say what a cost is of, and in what. `remarks` are what is to be
-    known of the board as a whole.
+    problem. `pairs` are the differences of each two rows that are ranked. `doing` and `unit` say
+    what a cost is of, and in what. `remarks` are what is to be known of the board as a whole.
     """
 
     protocol: str
@@ -109,6 +111,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     reference: str
     doing: str
     unit: str
+    pairs: Differences | None = None
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
     remarks: list[str] = []
@@ -144,7 +147,7 @@ def build(
     first = track.measure(asked[0])
     step = track.step(protocol, first.name, max(kind.classes for kind in told.kinds))
     ranking = _Ranking.of(first, cells, values, track.reference, step or 0.0)
-    rows = _rows(track, cells, values, ranking)
+    rows, order = _rows(track, cells, values, ranking), ranking.order()
     return Leaderboard(
         protocol=protocol.name,
         version=protocol.version,
@@ -168,10 +171,11 @@ def build(
         cells=int((told.seed < protocol.seeds).sum()),
         wanted=protocol.rows(cells.recipes, track.floor) * protocol.seeds,
         resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
-        rows=[rows[k] for k in ranking.order()],
+        rows=[rows[k] for k in order],
         reference=track.reference,
         doing=track.doing,
         unit=track.unit,
+        pairs=differences(ranking.pairs, cells.recipes, order, first.sign),
         contrasts=[
             _contrast(ranking, pair, one, other, values.get(track.loss))
             for pair in protocol.contrasts

@@ -10,12 +10,14 @@ import numpy as np
 
 from ltbench.boards.leaderboard import Elsewhere, build
 from ltbench.boards.markdown import frame, markdown
+from ltbench.boards.overview import overview
 from ltbench.boards.published import quoted
 from ltbench.contract.track import Board, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import plain
+from ltbench.rendering.overview import Overview
 from ltbench.results import index, records
 from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
 from ltbench.results.record_arrays import taken
@@ -59,7 +61,8 @@ def read(
     remarks = [*provenance.notes]
     elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks, mixed)
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
-    return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
+    written = partial(markdown, content), partial(frame, content)
+    return Read(Board(content, *written, partial(overview, track, content)), rejected)
 
 
 def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:
@@ -85,7 +88,18 @@ def _remarked(board: Board, remarks: Sequence[str]) -> Board:
     if not remarks:
         return board
     said = "\n".join(f"- {plain(remark)}." for remark in remarks)
-    return replace(board, markdown=lambda: f"{board.markdown()}\n{said}\n")
+    tell = board.overview
+
+    def told(found: Sequence[Record]) -> Overview:
+        assert tell is not None
+        own = tell(found)
+        return replace(own, remarks=[*own.remarks, *remarks])
+
+    return replace(
+        board,
+        markdown=lambda: f"{board.markdown()}\n{said}\n",
+        overview=told if tell is not None else None,
+    )
 
 
 def _sound(
