@@ -14,6 +14,7 @@ HOUSE = Path(__file__).parents[1] / "ltbench"
 WINGS = (
     "api",
     "commands",
+    "site",
     "boards",
     "running",
     "tracks",

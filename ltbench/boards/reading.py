@@ -65,6 +65,25 @@ def read(
     return Read(Board(content, *written, partial(overview, track, content)), rejected)
 
 
+def overview_of(
+    registry: Registry, protocol_name: str | Path | Protocol, results: Path, mixed: bool = False
+) -> tuple[Overview, list[Rejected]]:
+    """The board of the records under `results` in the terms that all kinds share.
+
+    Raises:
+        LTBenchError: there is none, or its track tells no overview of it.
+    """
+    found = read(registry, protocol_name, results, mixed)
+    protocol = registry.protocol(protocol_name)
+    if found.board.overview is None:
+        raise LTBenchError(
+            f"the board of {protocol.name} is track {protocol.track}'s own and tells no overview, "
+            f"so it has no page, figure or LaTeX; ltbench leaderboard {protocol.name} prints it"
+        )
+    made, _ = records_of(protocol, results, registry.origin, mixed)
+    return found.board.overview(made), found.rejected
+
+
 def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:
     """The protocol of a name.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("leaderboard", cls=Command)
 @click.argument("protocol", required=False)
-@click.option("--format", "form", type=click.Choice(["md", "csv", "json"]), default="md")
+@click.option("--format", "form", type=click.Choice(["md", "csv", "json", "latex"]), default="md")
 @click.option("--write", is_flag=True, help="Write the table beside its records.")
 @click.option("--all", "every", is_flag=True, help="Every protocol that has records, one by one.")
 @click.option(
@@ -53,12 +53,23 @@ def command(
         raise LTBenchError("name one protocol, or say --all for every one that has records")
     if write and (test_agnostic or stability or form != "md"):
         raise LTBenchError("--write is for the table of ranks, in Markdown, beside its records")
+    if form == "latex" and (test_agnostic or stability):
+        raise LTBenchError("--format latex is for the table of ranks")
     told = False
     for name in _with_records(results) if every else [str(protocol)]:
         if write:
             found, path = write_table(registry, name, results, mixed)
             click.echo(f"{path} written", err=True)
             told |= bool(found.rejected)
+            continue
+        if form == "latex":
+            from ltbench.boards.latex import latex
+            from ltbench.boards.reading import overview_of
+
+            overview, rejected = overview_of(registry, name, results, mixed)
+            say(latex(overview), end="")
+            tell_rejected(rejected)
+            told |= bool(rejected)
             continue
         find = _agnostic if test_agnostic else _stability if stability else _ranked
         board, rejected = find(registry, name, results, mixed)

@@ -16,9 +16,11 @@ COMMANDS = (
     "list",
     "merge",
     "migrate",
+    "plot",
     "plugins",
     "run",
     "show",
+    "site",
     "status",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -30,6 +30,7 @@ from ltbench.site.grids import Cell, Column, Grid, Line, numbers
 from ltbench.site.svg import svg
 
 SIGNS = {"better": "▲", "worse": "▼", "same": "○", "untold": "·"}
+LARGE = 40  # rows from which on a figure of pairs takes the whole width
 OPEN = ("balanced_accuracy", "accuracy", "many", "medium", "few", "worst_class", "f1", "g_mean")
 """Measures whose columns are shown until others are chosen, beside those of the first table."""
 
@@ -45,6 +46,7 @@ class Shown:
     narrow: Markup
     numbers: Sequence[Grid]
     left_out: int
+    large: bool
 
 
 def ranked(board: Overview, families: dict[str, list[str]]) -> Grid:
@@ -188,7 +190,7 @@ def _said(figure: Figure) -> tuple[str, str]:
             "Recipes that every learner takes; those that a bar joins are not told apart.",
         )
     if isinstance(figure, Heat):
-        return figure.title.capitalize(), "In points; blue is a gain, orange a loss."
+        return _upper(figure.title), "In points; blue is a gain, orange a loss."
     if isinstance(figure, Twins):
         return (
             f"{figure.first} and {figure.second}",
@@ -200,9 +202,18 @@ def _said(figure: Figure) -> tuple[str, str]:
 def shown(name: str, title: str, said: str, figure: Figure, board: Overview | None = None) -> Shown:
     """A figure as a page shows it."""
     wide, narrow = draw(figure, WIDE), draw(figure, NARROW)
-    title = title[:1].upper() + title[1:]
     grids = tables(name, figure, board)
-    return Shown(name, title, said, svg(wide, "wide"), svg(narrow, "narrow"), grids, wide.left_out)
+    large = isinstance(figure, Apart) and len(figure.names) > LARGE
+    return Shown(
+        name,
+        _upper(title),
+        said,
+        svg(wide, "wide"),
+        svg(narrow, "narrow"),
+        grids,
+        wide.left_out,
+        large,
+    )
 
 
 def tables(name: str, figure: Figure, board: Overview | None) -> list[Grid]:
@@ -259,11 +270,11 @@ def _numbers(
             [name, *(DASH if v is None else write(v) for v in values)]
             for name, values in zip(figure.rows, figure.values, strict=True)
         ]
-        return figure.title.capitalize(), ["recipe", *figure.columns], rows
+        return _upper(figure.title), ["recipe", *figure.columns], rows
     if isinstance(figure, Twins):
         told = figure.measure.written
         rows = [[one.name, told(one.first), told(one.second)] for one in figure.rows]
-        return figure.title.capitalize(), ["recipe", figure.first, figure.second], rows
+        return _upper(figure.title), ["recipe", figure.first, figure.second], rows
     if isinstance(figure, Apart):
         return _pairs(figure, board)
     if isinstance(figure, Bars):
@@ -273,6 +284,10 @@ def _numbers(
     path = list(zip(figure.shares, figure.rates, strict=True))
     some = path[:: max(len(path) // 20, 1)]
     return "Learning rate", ["share", "rate"], [[f"{100 * s:.0f} %", f"{r:.3g}"] for s, r in some]
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _signed(measure: Measure, value: float) -> str:

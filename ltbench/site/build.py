@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltbench.boards.published import Quoted, quoted
-from ltbench.boards.reading import read
+from ltbench.boards.reading import overview_of
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -133,16 +133,10 @@ def _shelf(
     made: dict[str, bytes],
 ) -> tuple[Shelf, dict[str, list[str]]]:
     """The board of a protocol, and the methods of each of its recipes."""
-    found = read(registry, name, results, mixed)
+    board, rejected = overview_of(registry, name, results, mixed)
     protocol = registry.protocol(name)
-    if found.board.overview is None:
-        raise LTBenchError(
-            f"{protocol.name}: the board of track {protocol.track} tells no overview, so it has "
-            "no page; its table is: ltbench leaderboard " + protocol.name
-        )
     records, _ = records_of(protocol, results, registry.origin, mixed)
-    board = found.board.overview(records)
-    shelf = Shelf(protocol, board, quoted(registry, protocol), found.rejected)
+    shelf = Shelf(protocol, board, quoted(registry, protocol), rejected)
     _draw(registry, once, shelf, results, records, made)
     return shelf, {one.recipe: list(one.parameters) for one in records}
 
@@ -282,16 +276,27 @@ def _published(shelf: Shelf) -> list[tuple[Quoted, Any]]:
     ]
 
 
+def required() -> None:
+    """Makes sure that there is what pages are made with.
+
+    Raises:
+        LTBenchError: it is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise LTBenchError("a site needs Jinja2: pip install 'ltbench[site]'") from None
+
+
 def _environment() -> "Environment":
     """Jinja's, in which every text of others is shown as text.
 
     Raises:
         LTBenchError: Jinja is not installed.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise LTBenchError("a site needs Jinja2: pip install 'ltbench[site]'") from None
+    required()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     made = Environment(
         loader=PackageLoader("ltbench.site"),
         autoescape=True,

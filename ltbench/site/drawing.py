@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ltbench.rendering.figures import (
     Apart,
@@ -25,10 +26,14 @@ from ltbench.texts import visible
 WIDE, NARROW = 620, 330  # pixels; the narrow one is also a column of a paper
 ROW = 18  # the height of a row
 LETTER = 6.05  # the width of a letter of a label
-SMALL = 5.4  # and of one at an axis
+SMALL = 5.8  # and of one at an axis
 MOST = 100  # rows that are drawn one below the other
 PARTS = 50  # of the classes from head to tail, at most
+FAR = 3  # times the width of the middle half, from which on a value is beyond its axis
 CHOSEN = 8  # lines that are told apart in one figure
+
+
+Shape = Verdict | Literal["left", "right", "up", "down"]
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Sign:
-    """What a row is worth at a glance: a disc, a square or a ring."""
+    """What a row is worth at a glance, a disc, a square or a ring; or an arrow to what lies beyond
+    the axis."""
 
     left: float
     top: float
-    style: Verdict
+    style: Shape
     said: str = ""
 
 
@@ -186,6 +192,15 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
+def _beyond(scale: Scale, value: float, upright: bool = False) -> Shape | None:
+    """The arrow to a value that lies beyond an axis."""
+    if scale.low <= value <= scale.high:
+        return None
+    if upright:
+        return "down" if value < scale.low else "up"
+    return "left" if value < scale.low else "right"
+
+
 def _unit(measure: Measure) -> str:
     return {"%": "points", "s": "seconds", "x": "times"}.get(measure.unit, measure.unit)
 
@@ -199,7 +214,9 @@ def _axis_below(drawing: Drawing, scale: Scale, top: float, foot: float, label: 
             Lines([[(x, top), (x, foot)]], "grid"),
             Text(x, foot + 13, _number(tick), "middle", "small"),
         )
-    drawing.add(Text((scale.start + scale.end) / 2, foot + 27, label, "middle", "small"))
+    half = len(label) * SMALL / 2
+    middle = max(min((scale.start + scale.end) / 2, drawing.width - half), half)
+    drawing.add(Text(middle, foot + 27, label, "middle", "small"))
 
 
 SAID: dict[Verdict, str] = {
@@ -212,6 +229,8 @@ SAID: dict[Verdict, str] = {
 
 def _key(drawing: Drawing, left: float, top: float, verdicts: Iterable[Verdict]) -> None:
     there = set(verdicts)
+    wide = sum(8 + len(SAID[one]) * SMALL + 14 for one in there)
+    left = max(min(left, drawing.width - wide), 8)
     for verdict in (one for one in SAID if one in there):
         drawing.add(Sign(left, top, verdict), Text(left + 8, top + 4, SAID[verdict], style="small"))
         left += 8 + len(SAID[verdict]) * SMALL + 14
@@ -234,13 +253,13 @@ def _forest(figure: Forest, width: int) -> Drawing:
     drawing = Drawing(width, foot + 36, title, left_out=left_out)
     scaled = figure.measure.scaled
     ends = [scaled(x) for row in rows for x in (row.value, *_shown(row)) if x is not None]
-    low, high = _around([0.0, *ends])
+    low, high = _around(ends, [0.0])
     scale = Scale(low, high, names + 6, width - room)
-    label = f"{figure.measure.called} over {figure.reference}"
+    what = f" in {figure.measure.called}" if told else ""
+    label = f"gain{what} over {visible(figure.reference)}"
     unit = _unit(figure.measure)
-    _axis_below(
-        drawing, scale, top, foot, cut(f"{label}, {unit}" if unit else label, width - names, SMALL)
-    )
+    label = f"{label}, {unit}" if unit else label
+    _axis_below(drawing, scale, top, foot, cut(label, width - 20, SMALL))
     _key(drawing, names + 10, 10, (row.verdict for row in rows))
     drawing.add(Lines([[(scale(0), top), (scale(0), foot)]], "zero"))
     for n, row in enumerate(rows):
@@ -252,7 +271,12 @@ def _forest(figure: Forest, width: int) -> Drawing:
         if row.low is not None and row.high is not None:
             ends_of = scale(scaled(row.low)), scale(scaled(row.high))
             drawing.add(Lines([[(x, y) for x in ends_of]], f"bar {row.verdict}"))
-        drawing.add(Sign(scale(scaled(row.value)), y, row.verdict, said))
+        beyond = _beyond(scale, scaled(row.value))
+        drawing.add(Sign(scale(scaled(row.value)), y, beyond or row.verdict, said))
+        if beyond and not told:
+            x, anchor = scale(scaled(row.value)), "start" if beyond == "left" else "end"
+            text = minus(figure.measure.written(row.value, "+"))
+            drawing.add(Text(x + (8 if beyond == "left" else -8), y + 4, text, anchor, "small"))
         if told:
             drawing.add(Text(width, y + 4, written(figure.measure, row), "end", "small"))
     return drawing
@@ -263,8 +287,14 @@ def _shown(row: Interval) -> tuple[float | None, ...]:
     return (row.low, row.high, *row.dots)
 
 
-def _around(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
+def _around(values: Sequence[float], always: Sequence[float] = ()) -> tuple[float, float]:
+    """The bounds of an axis: of all values, or where a few lie far out, of the others and of those
+    that must be seen."""
+    ordered = sorted(values)
+    quarter, three = (ordered[round(share * (len(ordered) - 1))] for share in (0.25, 0.75))
+    reach = FAR * (three - quarter)
+    near = [one for one in ordered if quarter - reach <= one <= three + reach or not reach]
+    low, high = min([*near, *always]), max([*near, *always])
     room = (high - low) * 0.04 or 1.0
     return low - room, high + room
 
@@ -276,7 +306,7 @@ def _tradeoff(figure: Tradeoff, width: int) -> Drawing:
         "recipes that none beats at less cost, by their means"
     )
     drawing = Drawing(width, height, title[0].upper() + title[1:])
-    left, top, foot, end = 44.0, 10.0, height - 40.0, width - 12.0
+    left, top, foot, end = 44.0, 18.0, height - 40.0, width - 12.0
     scaled = figure.measure.scaled
     drawn = [point for point in figure.points if point.x > 0]
     if not drawn:
@@ -307,10 +337,13 @@ def _tradeoff(figure: Tradeoff, width: int) -> Drawing:
         x, y = at[id(point)]
         said = f"{visible(point.name)[:200]}: {figure.measure.written(point.y)} at {point.x:.3g}x"
         style: Verdict = "better" if point.front else "worse" if point.reference else "same"
-        drawing.add(Sign(x, y, style, said))
+        beyond = _beyond(up, scaled(point.y), upright=True)
+        drawing.add(Sign(x, y, beyond or style, said))
     for point in sorted(drawn, key=lambda p: (not p.reference, not p.front, up(scaled(p.y)))):
         told = point.front or point.reference
         name = cut(point.name, 0.42 * width)
+        if _beyond(up, scaled(point.y)):
+            name += f" {figure.measure.written(point.y)}"
         place = labels.place(*at[id(point)], len(name) * LETTER)
         if place is not None:
             drawing.add(Text(place[0], place[1], name, style="name" if told else "name faint"))
@@ -339,6 +372,8 @@ class _Labels:
             (x - 8 - wide, y + 4),
             (x - wide / 2, y - 8),
             (x - wide / 2, y + 17),
+            (x - 5, y - 8),
+            (x - wide + 5, y - 8),
             (x + 8, y - 7),
             (x + 8, y + 15),
             (x - 8 - wide, y - 7),
@@ -377,7 +412,9 @@ def _recall(figure: Recall, width: int) -> Drawing:
     drawing = Drawing(width, height, title)
     left, end, top, foot = 36.0, width - 40.0, 12.0, height - 40.0
     space = (end - left) / max(len(counts), 1)
-    up = Scale(0, 100, foot, top)
+    chosen = [parts(line.values) for line in figure.lines[:CHOSEN]]
+    least = floor([100 * value for values in chosen for value in values if value is not None])
+    up = Scale(least, 100, foot, top)
     rows = Scale(0.8, max([*counts, 1]) * 1.3, foot, top, ratio=True)
     for n, count in enumerate(counts):
         if count > 0:
@@ -386,10 +423,10 @@ def _recall(figure: Recall, width: int) -> Drawing:
             drawing.add(
                 Box(left + n * space + 0.12 * space, y, 0.76 * space, foot - y, "count", said)
             )
-    for tick in up.ticks(5):
+    for percent in range(least, 101, 20 if least < 50 else 10 if least < 80 else 5):
         drawing.add(
-            Lines([[(left, up(tick)), (end, up(tick))]], "grid"),
-            Text(left - 5, up(tick) + 4, _number(tick), "end", "small"),
+            Lines([[(left, up(percent)), (end, up(percent))]], "grid tick"),
+            Text(left - 5, up(percent) + 4, str(percent), "end", "small tick"),
         )
     for tick in rows.ticks(5):
         drawing.add(Text(end + 5, rows(tick) + 4, _number(tick), style="small faint"))
@@ -400,16 +437,30 @@ def _recall(figure: Recall, width: int) -> Drawing:
         Text(9, (top + foot) / 2, "recall in percent", "middle", "small", "", True),
         Text(width - 3, (top + foot) / 2, "rows", "middle", "small faint", "", True),
     )
-    for k, line in enumerate(figure.lines[:CHOSEN]):
-        values = parts(line.values)
+    for k, (line, values) in enumerate(zip(figure.lines[:CHOSEN], chosen, strict=True)):
         there = [
             (left + (n + 0.5) * space, up(100 * value))
             for n, value in enumerate(values)
             if value is not None
         ]
         drawing.add(Lines([there], f"line line-{k}", visible(line.name)[:200]))
-    drawing.data = {"left": left, "space": space, "foot": foot, "top": top, "classes": len(counts)}
+    drawing.data = {
+        "left": left,
+        "end": end,
+        "space": space,
+        "foot": foot,
+        "top": top,
+        "classes": len(counts),
+    }
     return _with_key(drawing, [line.name for line in figure.lines[:CHOSEN]], left, width)
+
+
+def floor(values: Sequence[float]) -> int:
+    """Where an axis of percents begins that ends at 100; `site.js` has the same rule."""
+    least = math.floor(min(values, default=0) / 10) * 10
+    return (
+        0 if least < 40 else min(least, 90) // 20 * 20 if least < 80 else 80 if least < 90 else 90
+    )
 
 
 def _with_key(drawing: Drawing, names: Sequence[str], left: float, width: float) -> Drawing:
@@ -465,7 +516,9 @@ def _ranges(figure: Ranges, width: int) -> Drawing:
 def _critical(figure: CriticalDifference, width: int) -> Drawing:
     names, count = figure.names, len(figure.names)
     half = (count + 1) // 2
-    side = min(max(len(visible(n)) for n in names) * LETTER + 30, 0.4 * width)
+    side = min(
+        max(len(visible(n)) for n in names) * LETTER + 40, (0.4 if width >= WIDE else 0.36) * width
+    )
     low = max(1, math.floor(min(figure.ranks)))
     high = max(math.ceil(max(figure.ranks)), low + 1)
     scale = Scale(low, high, side, width - side)
@@ -479,7 +532,7 @@ def _critical(figure: CriticalDifference, width: int) -> Drawing:
         f"(Nemenyi, 5 %: {figure.difference:.2f} ranks)",
     )
     drawing.add(Lines([[(scale.start, top), (scale.end, top)]], "zero"))
-    for tick in scale.ticks(8):
+    for tick in scale.ticks(max(2, int((scale.end - scale.start) / 20))):
         x = scale(tick)
         drawing.add(
             Lines([[(x, top - 5), (x, top)]], "zero"),
@@ -509,11 +562,10 @@ def _critical(figure: CriticalDifference, width: int) -> Drawing:
         edge = side - 4 if is_left else width - side + 4
         said = f"{visible(name)[:200]}: average rank {rank:.2f}"
         drawing.add(Lines([[(x, top), (x, y), (edge, y)]], "lead", said))
-        label = cut(name, side - 32)
+        label, number = cut(name, side - 36), f"{rank:.1f}"
         beyond = edge - 3 if is_left else edge + 3
-        drawing.add(Text(beyond, y + 4, label, "end" if is_left else "start", "name", said))
-        at = edge + 2 if is_left else edge - 2
-        drawing.add(Text(at, y - 2, f"{rank:.1f}", "start" if is_left else "end", "tiny"))
+        text = f"{label} {number}" if is_left else f"{number} {label}"
+        drawing.add(Text(beyond, y + 4, text, "end" if is_left else "start", "name", said))
     return drawing
 
 
@@ -589,11 +641,12 @@ def _twins(figure: Twins, width: int) -> Drawing:
             f"{figure.second} {form(row.second)}"
         )
         one, other = scale(scaled(row.first)), scale(scaled(row.second))
+        ends = _beyond(scale, scaled(row.first)), _beyond(scale, scaled(row.second))
         drawing.add(
             Text(names, y + 4, cut(row.name, names - 4), "end", "name", said),
             Lines([[(one, y), (other, y)]], "joined"),
-            Sign(other, y, "same", said),
-            Sign(one, y, "better", said),
+            Sign(other, y, ends[1] or "same", said),
+            Sign(one, y, ends[0] or "better", said),
         )
     return drawing
 

@@ -39,7 +39,8 @@ def tradeoff(board: Overview) -> Tradeoff | None:
     shown = []
     for one in board.entries:
         value, cost = one.means[board.ranking.name].mean, one.cost.relative
-        if value is not None and cost is not None and not one.control:
+        there = _stands(board, one) or one.recipe == board.reference
+        if value is not None and cost is not None and not one.control and there:
             shown.append((one, cost, value))
     if len(shown) < 2:
         return None

@@ -8,6 +8,10 @@ PATHS = {
     "better": "M{x} {y}m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",
     "worse": "M{x} {y}m-4 -4h8v8h-8z",
     "same": "M{x} {y}m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
+    "left": "M{x} {y}m3 -5l-7 5l7 5z",
+    "right": "M{x} {y}m-3 -5l7 5l-7 5z",
+    "up": "M{x} {y}m-5 3l5 -7l5 7z",
+    "down": "M{x} {y}m-5 -3l5 7l5 -7z",
     "untold": "M{x} {y}m-3.5 -3.5l7 7m0 -7l-7 7",
 }
 

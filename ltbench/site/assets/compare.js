@@ -87,19 +87,19 @@ function scrolled(table, name) {
 
 function headed(names) {
   const table = make("table"), row = table.createTHead().insertRow();
-  names.forEach((name, n) => row.append(make("th", name, { scope: "col", ...(n ? { class: "n" } : {}) })));
+  names.forEach((name, n) => row.append(make("th", name, { scope: "col", ...(n && name !== "measure" && name !== "verdict" ? { class: "n" } : {}) })));
   table.createTBody();
   return table;
 }
 
 function summary(every, a, b) {
-  const table = headed(["board", "first", "second", "difference", "", "p alone", "p among all", "cost first", "cost second"]);
+  const table = headed(["board", "measure", "first", "second", "difference", "verdict", "p alone", "p among all", "cost first", "cost second"]);
   for (const one of every) {
     const row = table.tBodies[0].insertRow(), found = pair(one, a, b), [sign, text, kind] = verdict(found);
     const head = make("th", undefined, { scope: "row" });
-    head.append(make("a", one.name, { href: `boards/${one.name}.html` }), ` ${one.measure}`);
+    head.append(make("a", one.name, { href: `boards/${one.name}.html` }));
     const gap = found ? `${signed(found.gap)}${found.half === null ? "" : ` ± ${found.half.toFixed(found.half < 1 ? 2 : 1)}`} ${one.unit}` : "no pairs here";
-    row.append(head, ...[one.recipes[a].value, one.recipes[b].value, gap].map((cell) => make("td", cell, { class: "n" })),
+    row.append(head, make("td", one.measure), ...[one.recipes[a].value, one.recipes[b].value, gap].map((cell) => make("td", cell, { class: "n" })),
       make("td", `${sign} ${text}`, { class: kind }), ...[chance(found?.p), chance(found?.adjusted), one.recipes[a].cost, one.recipes[b].cost].map((cell) => make("td", cell, { class: "n" })));
   }
   return scrolled(table, "Both recipes on every board");
@@ -107,6 +107,7 @@ function summary(every, a, b) {
 
 function classes(one, a, b) {
   const section = make("section"), table = headed(["class", "rows", "first", "second", "difference"]);
+  table.className = "short";
   const first = one.recipes[a].recall, second = one.recipes[b].recall;
   one.counts.forEach((count, n) => {
     const row = table.tBodies[0].insertRow(), both = first[n] !== null && second[n] !== null;

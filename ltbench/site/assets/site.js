@@ -110,14 +110,21 @@ function element(kind, told, text) {
 }
 
 function drawn(svg, lines) {
-  for (const old of svg.querySelectorAll(".line, .key")) old.remove();
+  for (const old of svg.querySelectorAll(".line, .key, .tick")) old.remove();
   const at = (key) => +svg.dataset[key], width = svg.viewBox.baseVal.width;
+  const values = lines.flatMap(([, values]) => values.filter((value) => value !== null));
+  const round = Math.floor(Math.min(...(values.length ? values : [0])) / 10) * 10, low = [90, 80, 60, 40, 0].find((one) => one <= Math.max(round, 0));
+  const height = (value) => (at("foot") - ((value - low) / (100 - low)) * (at("foot") - at("top"))).toFixed(1);
+  for (let tick = low; tick <= 100; tick += low < 50 ? 20 : low < 80 ? 10 : 5) {
+    svg.append(element("path", { class: "grid tick", d: `M${at("left")} ${height(tick)}H${at("end")}` }),
+      element("text", { class: "small tick", x: at("left") - 5, y: +height(tick) + 4, "text-anchor": "end" }, `${tick}`));
+  }
   let x = at("left"), y = at("bottom") + 12;
   lines.forEach(([name, values], k) => {
     let pen = "M";
     const path = values.map((value, n) => {
       if (value === null) return "";
-      const step = `${pen}${(at("left") + (n + 0.5) * at("space")).toFixed(1)} ${(at("foot") - (value / 100) * (at("foot") - at("top"))).toFixed(1)}`;
+      const step = `${pen}${(at("left") + (n + 0.5) * at("space")).toFixed(1)} ${height(value)}`;
       pen = "L";
       return step;
     }).join("");

@@ -32,7 +32,7 @@ def overview(board: Comparison) -> Overview:
             _entry(board, measure, row) for row in sorted(board.rows, key=lambda row: not row.whole)
         ],
         over=what_over(board),
-        said=explained(board),
+        said=[one for one in explained(board) if one[0] not in "†‡"],
         resolved=resolved(
             measure, board.resolution, what_over(board), "rows", f" from {board.floor}"
         )
