@@ -325,12 +325,16 @@ def _tradeoff(figure: Tradeoff, width: int) -> Drawing:
     drawing.add(
         Text(11, (top + foot) / 2, cut(label, foot - top, SMALL), "middle", "small", "", True)
     )
+    at = {
+        id(p): (across(p.x), min(max(up(scaled(p.y)), top + 6), foot - 6))
+        if _beyond(up, scaled(p.y))
+        else (across(p.x), up(scaled(p.y)))
+        for p in drawn
+    }
     front = sorted((point for point in drawn if point.front), key=lambda point: point.x)
     if len(front) > 1:
-        stairs = [(across(p.x), up(scaled(p.y))) for p in front]
-        drawing.add(Lines([_stairs(stairs)], "front"))
-    labels = _Labels(left, end)
-    at = {id(p): (across(p.x), up(scaled(p.y))) for p in drawn}
+        drawing.add(Lines([_stairs([at[id(p)] for p in front])], "front"))
+    labels = _Labels(left, end, foot)
     for x, y in at.values():
         labels.taken.append((x - 4, y - 4, x + 4, y + 4))
     for point in drawn:
@@ -361,8 +365,8 @@ def _stairs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 class _Labels:
     """Finds room for labels beside points."""
 
-    def __init__(self, left: float, right: float) -> None:
-        self.left, self.right = left, right
+    def __init__(self, left: float, right: float, foot: float) -> None:
+        self.left, self.right, self.foot = left, right, foot
         self.taken: list[tuple[float, float, float, float]] = []
 
     def place(self, x: float, y: float, wide: float) -> tuple[float, float] | None:
@@ -380,7 +384,7 @@ class _Labels:
             (x - 8 - wide, y + 15),
         ):
             box = (start, line - 10, start + wide, line + 2)
-            within = box[0] >= self.left and box[2] <= self.right and box[1] > 0
+            within = box[0] >= self.left and box[2] <= self.right and 0 < box[1] < self.foot - 8
             if within and not any(_overlap(box, other) for other in self.taken):
                 self.taken.append(box)
                 return start, line
