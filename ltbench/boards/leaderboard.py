@@ -63,9 +63,10 @@ class Row(Struct, frozen=True, kw_only=True):
     """What a recipe is worth; `delta` is the paired difference to the reference.
 
     Its interval is that of this difference alone, and so is `delta_p`; `delta_adjusted_p` is for
-    all pairs of rows that are ranked. Of `board_seeds`, those that it needs to stand beside others,
-    a row lacks `missing_seeds`; one that lacks any has no rank and stands below. `control` says
-    that it stands outside of what is ranked.
+    all pairs of rows that are ranked. `delta_rows_error` is the standard error that the test rows
+    give it beside the seeds, where that was asked for and can be told. Of `board_seeds`, those that
+    it needs to stand beside others, a row lacks `missing_seeds`; one that lacks any has no rank and
+    stands below. `control` says that it stands outside of what is ranked.
     """
 
     recipe: str
@@ -82,6 +83,7 @@ class Row(Struct, frozen=True, kw_only=True):
     transductive: dict[str, Mean] | None
     notes: list[str]
     control: bool = False
+    delta_rows_error: float | None = None
 
 
 class Leaderboard(Struct, frozen=True, kw_only=True):

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
-from ltbench.boards.leaderboard import Elsewhere, build
+from ltbench.boards.leaderboard import Elsewhere, Leaderboard, build
 from ltbench.boards.markdown import frame, markdown
 from ltbench.boards.overview import overview
 from ltbench.boards.published import quoted
+from ltbench.boards.row_errors import row_errors, said, with_row_errors
 from ltbench.contract.track import Board, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
-from ltbench.rendering.cells import plain
+from ltbench.rendering.cells import amount, plain
 from ltbench.rendering.overview import Overview
 from ltbench.results import index, records
 from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
@@ -66,9 +68,15 @@ def read(
 
 
 def overview_of(
-    registry: Registry, protocol_name: str | Path | Protocol, results: Path, mixed: bool = False
-) -> tuple[Overview, list[Rejected]]:
-    """The board of the records under `results` in the terms that all kinds share.
+    registry: Registry,
+    protocol_name: str | Path | Protocol,
+    results: Path,
+    mixed: bool = False,
+    rows: bool = False,
+) -> tuple[Overview, list[Rejected], list[Record]]:
+    """The board of the records under `results` in the terms that all kinds share, and these.
+
+    With `rows` it tells what the test rows add, of all predictions that are kept.
 
     Raises:
         LTBenchError: there is none, or its track tells no overview of it.
@@ -81,7 +89,37 @@ def overview_of(
             f"so it has no page, figure or LaTeX; ltbench leaderboard {protocol.name} prints it"
         )
     made, _ = records_of(protocol, results, registry.origin, mixed)
-    return found.board.overview(made), found.rejected
+    board = found.board.overview(made)
+    if rows:
+        board = _with_rows(registry.track(protocol.track), board, made, results)
+    return board, found.rejected, made
+
+
+def _with_rows(
+    track: Track[Any], board: Overview, made: Sequence[Record], results: Path
+) -> Overview:
+    errors = row_errors(track, board.ranking.name, board.reference, made, results)
+    halves = {
+        one.recipe: (one.gain.high - one.gain.low) / 2
+        for one in board.entries
+        if one.gain is not None and one.gain.high is not None and one.gain.low is not None
+    }
+    return replace(
+        board,
+        entries=[replace(one, rows_error=errors.get(one.recipe)) for one in board.entries],
+        of_rows=said(errors, halves, partial(amount, board.ranking)),
+    )
+
+
+def told_rows(
+    registry: Registry, protocol: Protocol, found: Read, results: Path, mixed: bool = False
+) -> Struct:
+    """The content of a board with what the test rows add to it, where it is of the common kind."""
+    content = found.board.content
+    if not isinstance(content, Leaderboard):
+        return content
+    made, _ = records_of(protocol, results, registry.origin, mixed)
+    return with_row_errors(registry.track(protocol.track), content, made, results)
 
 
 def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:
@@ -106,7 +144,7 @@ def _remarked(board: Board, remarks: Sequence[str]) -> Board:
     """A board of a track's own, with what is to be known of the records below it."""
     if not remarks:
         return board
-    said = "\n".join(f"- {plain(remark)}." for remark in remarks)
+    below = "\n".join(f"- {plain(remark)}." for remark in remarks)
     tell = board.overview
 
     def told(found: Sequence[Record]) -> Overview:
@@ -116,7 +154,7 @@ def _remarked(board: Board, remarks: Sequence[str]) -> Board:
 
     return replace(
         board,
-        markdown=lambda: f"{board.markdown()}\n{said}\n",
+        markdown=lambda: f"{board.markdown()}\n{below}\n",
         overview=told if tell is not None else None,
     )
 

@@ -39,7 +39,8 @@ def command(
     from ltbench.site.paper import plot, required
 
     required()
-    board, rejected = overview_of(registry_of(plugins, strict), protocol, results, mixed)
+    registry = registry_of(plugins, strict)
+    board, rejected, _ = overview_of(registry, protocol, results, mixed)
     plot(figure(board, kind), out)
     tell_rejected(rejected)
     say(out)

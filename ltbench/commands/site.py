@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from ltbench.commands.options import MIXED, PLUGINS, RESULTS, Place, registry_of, tell_rejected
+from ltbench.commands.options import (
+    MIXED,
+    PLUGINS,
+    RESULTS,
+    Place,
+    registry_of,
+    tell_rejected,
+    with_records,
+)
 from ltbench.commands.printing import Command, say
 
 
@@ -39,7 +47,8 @@ def command(
 
     required()
     refuse(into)
-    site = build(registry_of(plugins, strict), results, protocols, mixed)
+    names = protocols or with_records(results)
+    site = build(registry_of(plugins, strict), results, names, mixed)
     write(into, site.files)
     for name, reason in site.torn.items():
         click.echo(f"{name} is left out: {reason}", err=True)

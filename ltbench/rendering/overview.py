@@ -16,7 +16,8 @@ class Entry:
     that it is the mean of, of seeds or tables; `verdict` is what its 95 % interval tells, `holds`
     whether it is told apart among all rows, None where that cannot be told. `values` are what it
     reached by seed, `recall` that of each class from head to tail. `best` says that it is told
-    apart from all others and better. `further` are cells of columns of the track's own.
+    apart from all others and better. `rows_error` is the standard error that the test rows give the
+    gain beside the seeds. `further` are cells of columns of the track's own.
     """
 
     recipe: str
@@ -36,6 +37,7 @@ class Entry:
     values: dict[int, float] = field(default_factory=dict)
     recall: list[float | None] = field(default_factory=list)
     further: dict[str, str] = field(default_factory=dict)
+    rows_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,8 @@ class Overview:
 
     `counts` are the training rows of each class from head to tail, by table ("" where there is
     one). `over` is what the numbers are means over. `said` explains the columns, `resolved` what
-    the board can tell. `contrasts` are pairs that the protocol declares, and what is told of each.
-    `figures` are those of its track alone.
+    the board can tell, `of_rows` what its test rows add to that. `contrasts` are pairs that the
+    protocol declares, and what is told of each. `figures` are those of its track alone.
     """
 
     protocol: str
@@ -62,6 +64,7 @@ class Overview:
     over: str
     said: list[str]
     resolved: str
+    of_rows: str = ""
     doing: str
     unit: str
     machines: list[str]

@@ -72,6 +72,11 @@ def ranked(board: Overview, families: dict[str, list[str]]) -> Grid:
         ),
         *(Column(f"further-{n}", label, hidden=n > 0) for n, label in enumerate(further)),
         Column("cost", "cost", f"of {board.doing}, in units of {board.unit}"),
+        *(
+            [Column("rows", "of rows", "standard error that the test rows add", hidden=True)]
+            if board.of_rows
+            else []
+        ),
         Column("passes", "passes", "rows whose gradient was computed", hidden=True),
         Column("seeds", "finished", "cells that ended well", hidden=True),
         Column("status", "cells", number=False, hidden=True),
@@ -111,6 +116,16 @@ def _line(
             ),
             *(Cell(minus(text), _leading(text)) for text in one.further.values()),
             Cell(cost_cell(cost), cost.relative),
+            *(
+                [
+                    Cell(
+                        DASH if one.rows_error is None else ranking.written(one.rows_error),
+                        one.rows_error,
+                    )
+                ]
+                if board.of_rows
+                else []
+            ),
             Cell(DASH if cost.passes is None else f"{cost.passes:.2f}", cost.passes),
             Cell(str(one.seeds), float(one.seeds)),
             Cell(state),

@@ -18,7 +18,6 @@ from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import DASH, measured
 from ltbench.rendering.overview import Overview
-from ltbench.results.reading import records_of
 from ltbench.results.records import Record, Rejected, arrays_of
 from ltbench.site import boards as board_pages
 from ltbench.site import start, things
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 ASSETS = ("site.css", "site.js", "compare.js")
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,20 +65,19 @@ class Site:
 def build(
     registry: Registry,
     results: Path,
-    names: Sequence[str] = (),
+    names: Sequence[str],
     mixed: bool = False,
-    tell: Progress = lambda text: None,
 ) -> Site:
-    """The site of some protocols, or of all that have records under `results`.
+    """The site of the boards of some protocols, of the records under `results`.
 
     Raises:
-        LTBenchError: there are no records, or no board can be built.
+        LTBenchError: no board can be built.
     """
     site = Site()
     shelves: list[Shelf] = []
     once = _Once(registry)
     recipes: dict[str, list[str]] = {}
-    for name in names or with_records(results):
+    for name in names:
         try:
             shelf, methods = _shelf(registry, once, results, name, mixed, site.files)
         except LTBenchError as error:
@@ -89,23 +86,10 @@ def build(
         recipes |= methods
         shelves.append(shelf)
         site.rejected += shelf.rejected
-        tell(name)
     if not shelves:
         raise LTBenchError("\n".join(dict.fromkeys(site.torn.values())))
     _pages(site, registry, shelves, recipes)
     return site
-
-
-def with_records(results: Path) -> list[str]:
-    """The protocols that have records.
-
-    Raises:
-        LTBenchError: none has.
-    """
-    names = sorted(folder.parent.name for folder in results.glob("*/records"))
-    if not names:
-        raise LTBenchError(f"{results} holds no records; ltbench run PROTOCOL makes some")
-    return names
 
 
 class _Once:
@@ -133,9 +117,8 @@ def _shelf(
     made: dict[str, bytes],
 ) -> tuple[Shelf, dict[str, list[str]]]:
     """The board of a protocol, and the methods of each of its recipes."""
-    board, rejected = overview_of(registry, name, results, mixed)
+    board, rejected, records = overview_of(registry, name, results, mixed, rows=True)
     protocol = registry.protocol(name)
-    records, _ = records_of(protocol, results, registry.origin, mixed)
     shelf = Shelf(protocol, board, quoted(registry, protocol), rejected)
     _draw(registry, once, shelf, results, records, made)
     return shelf, {one.recipe: list(one.parameters) for one in records}
