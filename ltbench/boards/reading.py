@@ -91,23 +91,27 @@ def overview_of(
     made, _ = records_of(protocol, results, registry.origin, mixed)
     board = found.board.overview(made)
     if rows:
-        board = _with_rows(registry.track(protocol.track), board, made, results)
+        board = _with_rows(registry.track(protocol.track), protocol, board, made, results)
     return board, found.rejected, made
 
 
 def _with_rows(
-    track: Track[Any], board: Overview, made: Sequence[Record], results: Path
+    track: Track[Any],
+    protocol: Protocol,
+    board: Overview,
+    made: Sequence[Record],
+    results: Path,
 ) -> Overview:
-    errors = row_errors(track, board.ranking.name, board.reference, made, results)
-    halves = {
-        one.recipe: (one.gain.high - one.gain.low) / 2
+    errors = row_errors(track, protocol, board.reference, made, results)
+    of_seeds = {
+        one.recipe: float(np.std(one.gains, ddof=1) / np.sqrt(len(one.gains)))
         for one in board.entries
-        if one.gain is not None and one.gain.high is not None and one.gain.low is not None
+        if len(one.gains) > 1
     }
     return replace(
         board,
         entries=[replace(one, rows_error=errors.get(one.recipe)) for one in board.entries],
-        of_rows=said(errors, halves, partial(amount, board.ranking)),
+        of_rows=said(errors, of_seeds, partial(amount, board.ranking)),
     )
 
 
@@ -119,7 +123,7 @@ def told_rows(
     if not isinstance(content, Leaderboard):
         return content
     made, _ = records_of(protocol, results, registry.origin, mixed)
-    return with_row_errors(registry.track(protocol.track), content, made, results)
+    return with_row_errors(registry.track(protocol.track), protocol, content, made, results)
 
 
 def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:

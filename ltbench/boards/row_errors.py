@@ -1,6 +1,6 @@
 """What the test rows add to an interval over seeds that are all scored on the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ltbench.boards.leaderboard import Leaderboard
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
+from ltbench.protocols.schema import Protocol
 from ltbench.results.records import Record, arrays_of
 from ltbench.scoring.statistics import Floats, rounded
 
@@ -19,7 +20,11 @@ EXPLAINED = ("balanced_accuracy", "accuracy")
 
 
 def row_errors(
-    track: Track[Any], measure: str, reference: str, records: Sequence[Record], results: Path
+    track: Track[Any],
+    protocol: Protocol,
+    reference: str,
+    records: Sequence[Record],
+    results: Path,
 ) -> dict[str, float]:
     """The standard error that the test rows give each recipe's difference to the reference.
 
@@ -27,7 +32,8 @@ def row_errors(
     test rows of their own, where predictions are not kept or fewer than two seeds are in common,
     and for a measure that is no mean over rows.
     """
-    if measure not in EXPLAINED:
+    measure = track.shown(protocol)[0]
+    if measure not in EXPLAINED or not _shared(protocol):
         return {}
     labels, right = _right(track, records, results)
     if labels is None or reference not in right:
@@ -39,6 +45,12 @@ def row_errors(
             gaps = np.stack([own[seed] - plain[seed] for seed in seeds])
             found[recipe] = error_of(gaps, labels, balanced=measure == "balanced_accuracy")
     return found
+
+
+def _shared(protocol: Protocol) -> bool:
+    """Whether all seeds have the source's own test split, not one that was cut for each."""
+    data = getattr(protocol, "data", None)
+    return data is not None and getattr(data, "test_per_class", 1) is None
 
 
 def error_of(gaps: Floats, labels: NDArray[Any], balanced: bool) -> float:
@@ -87,10 +99,14 @@ def _right(
 
 
 def with_row_errors(
-    track: Track[Any], board: Leaderboard, records: Sequence[Record], results: Path
+    track: Track[Any],
+    protocol: Protocol,
+    board: Leaderboard,
+    records: Sequence[Record],
+    results: Path,
 ) -> Leaderboard:
     """A board whose rows tell what the test rows add to their differences."""
-    errors = row_errors(track, board.asked[0], board.reference, records, results)
+    errors = row_errors(track, protocol, board.reference, records, results)
     return structs.replace(
         board,
         rows=[
@@ -102,23 +118,20 @@ def with_row_errors(
     )
 
 
-def said(errors: Mapping[str, float], halves: Mapping[str, float], written: Any) -> str:
-    """What the test rows add, over all recipes; `halves` are those of their intervals over seeds.
+def said(
+    errors: Mapping[str, float], of_seeds: Mapping[str, float], written: Callable[[float], str]
+) -> str:
+    """What the test rows add, over all recipes; `of_seeds` are the standard errors that seeds give.
 
     `written` tells a difference in words.
     """
-    common = sorted(errors.keys() & halves.keys())
+    common = [name for name in sorted(errors.keys() & of_seeds.keys()) if of_seeds[name] > 0]
     if not common:
         return ""
     rows = float(np.median([errors[name] for name in common]))
-    both = [
-        np.hypot(halves[name], 1.96 * errors[name]) / halves[name] - 1
-        for name in common
-        if halves[name] > 0
-    ]
-    wider = f", which would make the intervals {100 * np.median(both):.0f} % wider" if both else ""
+    share = float(np.median([errors[name] / of_seeds[name] for name in common]))
     return (
         "All seeds are scored on the same test rows, of whose choice intervals over seeds know "
-        f"nothing: other rows would move a difference with a standard error of {written(rows)} in "
-        f"the median{wider}."
+        f"nothing: another test split would move a difference with a standard error of "
+        f"{written(rows)}, which is {share:.2f} times that over seeds (medians over recipes)."
     )

@@ -723,7 +723,7 @@ def _bars(figure: Bars, width: int) -> Drawing:
 def _curve(figure: Curve, width: int) -> Drawing:
     height = 150
     drawing = Drawing(width, height, "Learning rate over the training")
-    left, end, top, foot = 46.0, width - 10.0, 10.0, height - 28.0
+    left, end, top, foot = 46.0, width - 22.0, 10.0, height - 28.0
     across = Scale(0, 100, left, end)
     up = Scale(0, max(figure.rates) * 1.05 or 1.0, foot, top)
     for tick in up.ticks(4):
