@@ -10,7 +10,7 @@ Key = float | str | None
 class Cell:
     """What is shown, what it sorts by where that is another thing, and where it leads.
 
-    `marks` are further links in the cell: a sign, what it says, where it leads.
+    `marks` are further links in the cell: a sign, what it says, where it leads, its style.
     """
 
     text: str
@@ -18,7 +18,7 @@ class Cell:
     link: str = ""
     style: str = ""
     said: str = ""
-    marks: Sequence[tuple[str, str, str]] = ()
+    marks: Sequence[tuple[str, str, str, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def _line(recipe: str, own: Sequence[tuple[Overview, Entry]], families: Sequence
             f"{board.protocol}: {SAID[entry.verdict]}"
             + (f", {board.ranking.written(entry.gain.mean, '+')}" if _told(entry) else ""),  # type: ignore[union-attr, arg-type]
             f"boards/{board.protocol}.html",
+            entry.verdict,
         )
         for board, entry in own
     ]
