@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sample_board import fill
 
 from ltbench.registry.registry import installed
 from ltbench.site.build import build
@@ -174,6 +175,19 @@ def test_a_text_and_a_family_filter_rows(seen):
     assert f"of {len(every)} rows" in page.locator(".count").first.inner_text()
     page.get_by_role("button", name="Reset").click()
     assert recipes(page) == every
+
+
+def test_of_very_many_rows_the_first_are_shown_until_all_are_asked_for(browser, tmp_path, tiny):
+    many = {"erm": 0.5, **{f"sam(rho={n})": 0.4 + n / 2000 for n in range(1, 250)}}
+    fill(tiny, tmp_path / "results", recipes=many, seeds=2)
+    write(tmp_path / "site", build(installed(), tmp_path / "results", [str(tiny)]).files)
+    page = Seen(browser, tmp_path / "site").open("boards/tiny.html")
+    assert page.locator("#board tbody tr:visible").count() == 200
+    page.locator("#board th[data-name=value] button").click()
+    values = column(page, "value")
+    assert len(values) == 200 and values == sorted(values, reverse=True)
+    page.get_by_role("button", name="Show all").click()
+    assert page.locator("#board tbody tr:visible").count() == 250
 
 
 def test_a_status_filters_rows(seen):
