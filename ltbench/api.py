@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def run(
     protocol: str | Path | Protocol,
     recipes: str | Method | Iterable[str | Method] = (),
-    seeds: int | Iterable[int] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
     *,
     results: str | Path = RESULTS,
     jobs: int | None = None,

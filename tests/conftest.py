@@ -1,6 +1,7 @@
 """What several test files share: a protocol that runs in a blink, and installed plugins."""
 
 import os
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -60,6 +61,14 @@ def cache_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a terminal has it; what a shell starts in the background is deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

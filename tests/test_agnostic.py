@@ -81,12 +81,12 @@ def test_the_table_tells_every_split(made, tiny, ltbench):
 
 def test_a_row_that_lacks_a_seed_comes_last(made):
     problem, results = made
-    best = evaluate(problem, results)[0].rows[0].recipe
+    best = evaluate(RECOGNITION, problem, results)[0].rows[0].recipe
     for record in records_of(problem, results)[0]:  # a third row, so that most have both seeds
         if record.recipe != best:
             write(results, structs.replace(record, recipe="other"), arrays_of(results, record))
     path_of(results, problem.name, best, 0).unlink()
-    rows = evaluate(problem, results)[0].rows
+    rows = evaluate(RECOGNITION, problem, results)[0].rows
     assert [(row.recipe == best, row.seeds) for row in rows] == [(False, 2), (False, 2), (True, 1)]
 
 

@@ -70,6 +70,9 @@ def test_recipes_are_one_or_several(run, recipes):
         (np.int64(1), [0]),
         ([3, 3], [3]),
         ({7}, [7]),
+        ("2", [0, 1]),
+        ("3-4, 7", [3, 4, 7]),
+        ("6-6,0", [0, 6]),
     ],
 )
 def test_seeds_are_how_many_or_which(run, seeds, expected):
@@ -80,9 +83,10 @@ def test_paths_are_texts_or_paths_one_or_several(run, tmp_path, tiny, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").write_text(method_source("mine"))
     for plugins in ("mine.py", Path("mine.py"), ["mine.py"], "~/mine.py", iter([Path("mine.py")])):
-        assert told(run("mine", plugins=plugins, results="~/there")) == [("mine seed 0", "ok")]
+        made = run("mine", plugins=plugins, results="~/there")
+        assert told(made) == [("erm seed 0", "ok"), ("mine seed 0", "ok")]
     assert (tmp_path / "there" / "tiny").is_dir()
-    assert len(ltbench.leaderboard(str(tiny), "~/there", plugins="mine.py")) == 1
+    assert len(ltbench.leaderboard(str(tiny), "~/there", plugins="mine.py")) == 2
     assert ltbench.recipe("mine", "mine.py").text == "mine"
     assert ltbench.protocol("~/tiny.toml").name == "tiny"
 
@@ -136,7 +140,11 @@ def test_progress_is_shown_where_it_is_asked_for(run, capsys):
         ({"seeds": []}, "[] seeds leave nothing to run"),
         ({"seeds": True}, "seeds True: expected a whole number"),
         ({"seeds": 2.0}, "seeds 2.0: expected a whole number"),
-        ({"seeds": "3"}, "seeds '3': expected a whole number"),
+        ({"seeds": "-3"}, "seeds leave nothing to run"),
+        ({"seeds": "three"}, "seeds 'three': expected how many, or which, as 10-14,101"),
+        ({"seeds": "4-2"}, "seeds '4-2': expected how many, or which"),
+        ({"seeds": "1,,2"}, "seeds '1,,2': expected how many, or which"),
+        ({"seeds": "0-999999999"}, "seeds '0-999999999': expected how many, or which"),
         ({"seeds": [0, "1"]}, "seed '1': expected a whole number from 0 on"),
         ({"seeds": [-1]}, "seed -1: expected a whole number from 0 on"),
         ({"seeds": [True]}, "seed True: expected a whole number"),
@@ -187,7 +195,7 @@ def test_what_is_no_protocol_is_refused_in_a_line(protocol):
 
 def test_methods_and_recipes_may_be_objects(run):
     for recipes in (Mine(), [Mine(tau=1)], Mine, Recipe(Mine()), Mine(tau=np.float32(1))):
-        assert told(run(recipes)) == [("mine seed 0", "ok")]
+        assert told(run(recipes)) == [("erm seed 0", "ok"), ("mine seed 0", "ok")]
     made = run([Recipe(Mine(tau=2), *ltbench.recipe("ldam+drw").methods), "erm"])
     assert told(made) == [("erm seed 0", "ok"), ("mine(tau=2.0)+ldam+drw seed 0", "ok")]
     origin = made[1].plugins["mine"]
@@ -208,8 +216,8 @@ class Mine(ltbench.Method):
         return scores * {factor}
 
 if __name__ == "__main__":
-    made = ltbench.run("tiny.toml", Mine(), 1, jobs={jobs})
-    print(made[0].status, made[0].plugins["mine"].source)
+    plain, made = ltbench.run("tiny.toml", Mine(), 1, jobs={jobs})
+    print(made.status, made.plugins["mine"].source)
 """
 
 
@@ -259,7 +267,7 @@ def test_an_object_that_no_record_could_tell_is_refused_in_a_line(run, method, w
 def test_a_class_that_was_written_anew_is_taken_as_it_is_now(run):
     for _ in range(2):  # as when the cell of a notebook is run once more
         again = type("Mine", (Mine,), {"name": "mine"})
-        assert told(run(again())) == [("mine seed 0", "ok")]
+        assert told(run(again())) == [("erm seed 0", "ok"), ("mine seed 0", "ok")]
     with pytest.raises(LTBenchError, match="unknown method 'mine'"):
         ltbench.recipe("mine")
 

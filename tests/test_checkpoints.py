@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from ltbench import Method, Recipe
+from ltbench import Method, Recipe, Rows
 from ltbench.api import run
 from ltbench.results import records
 from ltbench.results.records import arrays_of, read
 from ltbench.testing.probes import probe_run
-from ltbench.training import checkpoints, engine
+from ltbench.training import checkpoints, engine, method_state
 from ltbench.training.checkpoints import path_of
 from ltbench.training.timing import Clock, aside
 
@@ -39,14 +39,17 @@ METHODS = """
         name = "killer"
         roles = ("main", "head")
 
-        def __init__(self, role: str = "main", at: float = 0.6):
+        def __init__(self, role: str = "main", at: float = 0.6, whole: bool = False):
             self.role = role
             self.at = at
+            self.whole = whole
 
         def batch(self, batch, run):
             there = run.phase.role == self.role and run.progress >= self.at
             if there and not (HERE / "killed").exists():
                 (HERE / "killed").touch()
+                if self.whole:  # the process of the run, which is that of no cell
+                    os.kill(os.getppid(), 9)
                 os.kill(os.getpid(), 9)
             return batch
 
@@ -107,7 +110,8 @@ def go(tiny, tmp_path):
         found = run(tiny, [recipe], results=results, **options)
         (record,) = (one for one in found if one.recipe != "erm")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
-        notes = [line["text"] for line in lines if line["event"] == "note"]
+        own = [line for line in lines if line.get("recipe") == record.recipe]
+        notes = [line["text"] for line in own if line["event"] == "note"]
         if record.status != "ok":
             return record, notes, None, None
         weights = torch.load(tmp_path / "weights", weights_only=True)
@@ -167,16 +171,16 @@ def test_a_killed_cell_continues_and_ends_in_the_same_bits(go, broken, killed, t
 def test_a_run_that_is_killed_itself_continues_its_cell(go, killed, tmp_path):
     def whole_run():
         os.setsid()
-        go("killer", jobs=1)
+        go("killer(whole=True)", jobs=1)
 
     process = multiprocessing.get_context("fork").Process(target=whole_run)
     process.start()
     process.join()
     assert process.exitcode == -9
-    assert not (go.results / "tiny" / "records").exists()
-    again = go("killer", jobs=1)
+    assert [one.recipe for one in records.read_all(go.results, "tiny")] == ["erm"]
+    again = go("killer(whole=True)", jobs=1)
     assert again[0].continued == 1
-    assert same(again, go("killer", results=tmp_path / "whole"))
+    assert same(again, go("killer(whole=True)", results=tmp_path / "whole"))
 
 
 RECIPES = ("sam", "crt(share=0.5)+mixup")
@@ -232,6 +236,17 @@ def test_a_method_that_holds_what_cannot_be_put_back_is_not_continued(go, broken
     again = go("holds+killer")
     assert again[0].continued == 0
     assert same(whole, again)
+
+
+def test_a_method_that_says_that_it_does_not_resume_is_not_continued():
+    class Says(Method):
+        name = "says"
+        expected_failures = {"it resumes": "it reads a clock"}
+
+    run = probe_run(Method(), (1, 1), torch.float32)
+    run.model, run.train = torch.nn.Linear(2, 2), Rows(torch.zeros(2, 2), torch.tensor([0, 1]))
+    assert method_state.told(Method(), run) is not None
+    assert method_state.told(Recipe(Says(), Method()), run) is None
 
 
 def test_a_training_whose_rows_come_out_otherwise_begins_anew(go, broken, killed, tmp_path):

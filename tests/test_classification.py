@@ -7,7 +7,8 @@ import torch
 from ltbench import LTBenchError, protocol
 from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset, built_in
-from ltbench.tracks.classification import begin, split
+from ltbench.tracks import classification
+from ltbench.tracks.classification import begin, split, time_plain
 
 CPU = torch.device("cpu")
 DIGITS = built_in()["digits"]()
@@ -132,3 +133,27 @@ def test_methods_share_network_and_order_at_one_seed(fixed):
     other = begin(fixed, parts, 1, CPU).model
     assert torch.equal(first.head.weight, second.head.weight)
     assert not torch.equal(first.head.weight, other.head.weight)
+
+
+@pytest.mark.parametrize("steps", [3, 24, None])
+def test_plain_training_takes_its_start_and_as_many_steps_as_the_budget(fixed, monkeypatch, steps):
+    spent = [0.0]
+
+    def train(method, rows, run, batch_size):  # 3 s to begin, half a second each step
+        spent[0] += 3 + run.phase.epochs * 0.5 * -(-len(rows) // batch_size)
+
+    class Clock:
+        def __init__(self, device):
+            self.work = spent[0]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *given):
+            self.work = spent[0] - self.work
+
+    monkeypatch.setattr(classification, "train", train)
+    monkeypatch.setattr(classification, "Clock", Clock)
+    parts = split(fixed, DIGITS, 0)
+    # 118 rows are eight steps of up to sixteen, eight times
+    assert time_plain(fixed, parts, 0, CPU, steps) == pytest.approx(3 + 0.5 * 64)

@@ -93,8 +93,7 @@ def test_all_boards_of_a_folder_are_printed_or_written(ltbench, tmp_path):
         ltbench("run", name, "-m", "erm", "--seeds", 1, "--jobs", 1)
     printed = ltbench("leaderboard", "--all")
     assert [line for line in printed.stdout.splitlines() if line.startswith("# ")] == [
-        "# digits-balanced",
-        "# digits-lt",
+        f"# {name}, incomplete: 1 of 90 cells" for name in ("digits-balanced", "digits-lt")
     ]
     tables = [tmp_path / "leaderboards" / n / "table.md" for n in ("digits-balanced", "digits-lt")]
     for table in tables:
@@ -192,7 +191,7 @@ def test_a_need_that_is_not_met_is_told_and_shown(ltbench, tiny, tmp_path, metho
         (["run", "digits-lt", "-m", "logit-adjustment(tau=-inf)"], "finite number"),
         (["run", "digits-lt", "-m", "oversampling+crt+oversampling"], "stands twice"),
         (["run", "digits-lt", "--seeds", "0"], "0 seeds"),
-        (["run", "digits-lt", "--seeds", "many"], "not a valid integer"),
+        (["run", "digits-lt", "--seeds", "many"], "seeds 'many': expected how many, or which"),
         (["run", "digits-lt", "--jobs", "0"], "0 jobs"),
         (["run", "digits-lt", "--shard", "3/2"], "shard 3/2 is none"),
         (["run", "digits-lt", "--shard", "half"], "shard 'half' is none"),
@@ -295,7 +294,7 @@ def test_a_shard_prints_what_is_left_and_how_a_table_is_made(ltbench, tiny, tmp_
     done = ltbench(*shard)
     assert done.exit_code == 0
     assert done.stdout == (
-        "tiny, shard 2/3: 1 of 1 cells are done, 0 are left. A table is made of all 3 shards, of "
+        "tiny, shard 2/3: 2 of 2 cells are done, 0 are left. A table is made of all 3 shards, of "
         "which this is one:\n"
         "  ltbench merge 'part 2' THE_OTHERS --into leaderboards\n"
         "  ltbench leaderboard tiny\n"
@@ -312,7 +311,7 @@ def test_a_shard_of_which_a_cell_fails_says_so(ltbench, tiny, tmp_path, method_s
     words = ("-m", "mine", "-m", "erm", "--plugin", path, "--jobs", 1, "--shard", "1/2")
     done = ltbench("run", tiny, *words)
     assert done.exit_code == 1
-    assert "tiny, shard 1/2: 0 of 2 cells are done, 2 are left." in done.stdout
+    assert "tiny, shard 1/2: 1 of 2 cells are done, 1 are left." in done.stdout
 
 
 def test_the_parts_of_a_board_are_told_until_all_are_there(ltbench, tiny):
@@ -324,3 +323,11 @@ def test_the_parts_of_a_board_are_told_until_all_are_there(ltbench, tiny):
     assert half.splitlines()[0].startswith("# tiny, incomplete: 2 of ")
     ltbench("merge", "part-2", "--into", "all")
     assert ltbench("leaderboard", tiny, "--results", "all").stdout.startswith("# tiny\n")
+
+
+def test_seeds_are_named_on_the_command_line_too(tiny, ltbench):
+    found = ltbench("run", tiny, "-m", "erm", "--seeds", "1,3-4", "--dry-run")
+    assert "erm: seeds 1, 3, 4" in found.stdout
+    found = ltbench("run", tiny, "-m", "erm", "--seeds", "one", "--dry-run")
+    assert found.exit_code == 2
+    assert "seeds 'one': expected how many, or which, as 10-14,101" in found.stderr

@@ -10,7 +10,7 @@ from ltbench.results.records import Origin, Timing, write
 from ltbench.tracks.tabular.comparison import _ranked, compare
 from ltbench.tracks.tabular.markdown import frame, markdown
 from ltbench.tracks.tabular.measures import NAMES
-from ltbench.tracks.tabular.parts import Part, Parts
+from ltbench.tracks.tabular.parts import Part, Parts, means
 from ltbench.tracks.tabular.problem import TabularScoring
 
 LEARNERS = ("logistic", "tree")
@@ -53,7 +53,7 @@ def records(known, recipe, f1, learners=LEARNERS, **given):
                 seed=seed,
                 table=table,
                 details=to_builtins(Parts(parts)),
-                measures={},
+                measures=means(parts.values()),
                 timing=None,
                 class_counts=[90, 10],
                 notes=[],
@@ -154,6 +154,14 @@ def test_ties_of_f1_are_ordered_by_g_mean(known):
         *records(known, "ros", lambda t, k, s: plain(t, k, s) - 0.1, g_mean=0.99),
     ]
     assert [row.recipe for row in compare(known, found).rows] == ["adasyn", "smote", "erm", "ros"]
+
+
+def test_what_is_a_deviation_but_not_a_standard_error_behind_is_no_tie(known):
+    def behind(t, k, seed):  # by 0.014, with a deviation of 0.015 and an error of 0.009
+        return plain(t, k, seed) - (0.03, 0.0, 0.012)[t]
+
+    found = [*records(known, "erm", plain), *records(known, "smote", behind, g_mean=0.9)]
+    assert [row.recipe for row in compare(known, found).rows] == ["erm", "smote"]
 
 
 def test_average_ranks_and_the_critical_difference_are_those_of_the_tables():
@@ -385,7 +393,8 @@ def test_cells_of_other_code_are_told_below_the_tables(known, tmp_path):
         told = {"hash": known.hash, "fingerprint": "", "track": known.track, "plugins": code}
         write(tmp_path, structs.replace(one, **told), None)
     text = read(installed(), tmp_path / "three.toml", tmp_path).board.markdown()
-    assert text.endswith("\n\n- mine: 1 cells of other code are left out.\n")
+    left = "mine: 1 record of other code of mine left out; ltbench run makes them again"
+    assert text.endswith(f"\n\n- {left}.\n")
     assert text.startswith("# three, incomplete: 8 of 9 cells\n")
 
 

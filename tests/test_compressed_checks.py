@@ -57,6 +57,21 @@ class DividesByNothing(Compressor):
         return model
 
 
+class DividesBySpread(Compressor):
+    name = "equal counts are handled"
+
+    def spoilt(self, model, run):
+        model.head.bias.data /= (run.counts.max() - run.counts.min()).clamp(max=1)
+        return model
+
+
+class DecidesByCompany(Compressor):
+    name = "rows are decided alone"
+
+    def combine(self, output, run):
+        return output.heads[0] - output.heads[0].mean(dim=0)
+
+
 class FourClassesAtMost(Compressor):
     name = "any number of classes"
 
@@ -96,6 +111,8 @@ BAD = [
     KeepsAll,
     BreaksTheHead,
     DividesByNothing,
+    DividesBySpread,
+    DecidesByCompany,
     FourClassesAtMost,
     NumbersOnly,
     PassesTwice,

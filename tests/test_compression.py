@@ -166,6 +166,12 @@ def test_a_cell_tells_the_network_its_twin_and_its_cost(tiny):
     assert outcome.arrays["twin_predicted"].shape == outcome.arrays["labels"].shape
 
 
+def test_the_reference_is_the_mean_of_plain_training_before_and_after(tiny, quick, monkeypatch):
+    works = iter([100.0, 2.0, 4.0])  # the first only warms up
+    monkeypatch.setattr(compression, "time_plain", lambda *given: next(works))
+    assert run(protocol(tiny()), "kd").timing.reference_work == 3
+
+
 def test_parameters_and_operations_are_those_worked_out_by_hand(quick):
     """Of 28,842 parameters a quarter of 32 filters, twice, leaves 6,066."""
     digits = protocol("compress-digits")
@@ -439,7 +445,11 @@ def test_a_run_writes_records_and_a_table(tiny, ltbench, tmp_path):
 
 @pytest.mark.parametrize(
     ("of_b", "share"),
-    [((0.6, 0.6), 0.5), ((0.3, 0.9), None)],  # 0.1 more of 0.2; a cost that may be nothing
+    [
+        ((0.59, 0.6, 0.61), 0.5),  # 0.1 more of 0.2
+        ((0.3, 0.9, 0.6), None),  # a cost that may be nothing
+        ((0.6, 0.6, 0.6), None),  # seeds that do not spread
+    ],
 )
 def test_the_recovered_share_is_that_of_what_imbalance_costs(of_b, share):
     from sample_record import RECORD
@@ -449,7 +459,7 @@ def test_the_recovered_share_is_that_of_what_imbalance_costs(of_b, share):
         msgspec.structs.replace(
             RECORD, recipe=name, seed=seed, measures={"balanced_accuracy": value, "twin": 0.8}
         )
-        for name, values in (("a", (0.7, 0.7)), ("b", of_b))
+        for name, values in (("a", (0.7, 0.7, 0.7)), ("b", of_b))
         for seed, value in enumerate(values)
     ]
     board = build(installed().track("compression"), fixed, found)

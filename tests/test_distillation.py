@@ -118,6 +118,12 @@ def test_a_cell_keeps_the_budget_and_trains_every_network_on_it(fixed, monkeypat
     assert not outcome.control
 
 
+def test_the_reference_is_the_mean_of_plain_training_before_and_after(fixed, monkeypatch):
+    works = iter([100.0, 2.0, 4.0])  # the first only warms up
+    monkeypatch.setattr(distillation, "time_plain", lambda *given: next(works))
+    assert run(fixed, "random").timing.reference_work == 3
+
+
 def test_a_network_that_scores_begins_from_none_that_the_method_saw(fixed, monkeypatch):
     seen, began = {}, []
 

@@ -59,6 +59,13 @@ class OutOfRange(Distiller):
         return Rows(kept.inputs * (10 if (run.counts < run.ipc).any() else 1), kept.labels)
 
 
+class DividesBySpread(Distiller):
+    name = "equal counts are handled"
+
+    def spoilt(self, kept, train, run):
+        return Rows(kept.inputs / run.counts.std(), kept.labels)
+
+
 class NeedsTwoRows(Distiller):
     name = "one row a class is handled"
 
@@ -96,6 +103,7 @@ BAD = [
     FavoursClass0,
     OverBudget,
     OutOfRange,
+    DividesBySpread,
     NeedsTwoRows,
     FourClassesAtMost,
     WrongKind,

@@ -87,6 +87,7 @@ def copy(tmp_path, pytestconfig, contributing):
     root, copy = pytestconfig.rootpath, tmp_path / "clone"
     aside = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "ltbench_plugins")
     shutil.copytree(root, copy, ignore=lambda place, names: {*aside(place, names), *big(place)})
+    shutil.copy(root / ".gitignore", copy)
     (copy / "leaderboards").symlink_to(root / "leaderboards")
     (copy / "ltbench_plugins").symlink_to("plugins")
     method, test = fenced(contributing, "python")

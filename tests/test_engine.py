@@ -1,3 +1,4 @@
+import copy
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import LTBenchError, Method, Recipe, recipe
+from ltbench.augmentation.views import Views
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.errors import Diverged
 from ltbench.models.mlp import Network, Options
@@ -14,11 +16,13 @@ from ltbench.models.resnet import Network as Resnet
 from ltbench.models.resnet import Options as ResnetOptions
 from ltbench.testing.probes import probe_run
 from ltbench.testing.task import COUNTS, SHAPE, rows_of, trained
+from ltbench.training import events, method_state
 from ltbench.training.engine import (
     LossClosure,
     begin,
     checked,
     draw,
+    entered,
     finish,
     forward,
     go_on,
@@ -214,6 +218,16 @@ def test_heads_are_trained_by_the_sum_of_their_losses():
     torch.testing.assert_close(loss, sum(F.cross_entropy(head, labels) for head in heads))
 
 
+def test_targets_count_by_their_shares():
+    run = probe_run(recipe("erm"), (2, 2), torch.float64)
+    scores, rows = torch.randn(2, 2, dtype=torch.float64), torch.arange(2)
+    one, other = torch.tensor([0, 1]), torch.tensor([1, 1])
+    batch = Batch(scores, [(one, 0.3), (other, 0.7)], rows)
+    loss = objective(Method(), Output((scores,), scores), batch, run)
+    expected = 0.3 * F.cross_entropy(scores, one) + 0.7 * F.cross_entropy(scores, other)
+    torch.testing.assert_close(loss, expected)
+
+
 @pytest.mark.parametrize("text", ["erm", "class-balanced", "mixup", "focal"])
 def test_parts_by_class_add_up_to_the_whole(text):
     method = recipe(text)
@@ -246,8 +260,11 @@ def test_what_is_extra_is_added_and_shared_out_among_parts():
 
 def test_the_last_phase_learns_only_what_it_names():
     states = []
-    trained(recipe("crt"), checkpoint=lambda state: states.append(dict(state)))
+    trained(recipe("crt"), checkpoint=lambda state: states.append(kept(state)))
     assert [state["position"] for state in states] == [0, 0, 0, 1]
+    first, last = states[-2]["model"], states[-1]["model"]
+    changed = {name for name in first if not torch.equal(first[name], last[name])}
+    assert changed == {"head.weight", "head.bias"}
 
 
 def test_methods_do_not_disturb_each_others_chance():
@@ -269,13 +286,155 @@ def test_methods_do_not_disturb_each_others_chance():
     assert all(torch.equal(a, b) for a, b in zip(seen["erm"], seen["mixup"], strict=True))
 
 
-def test_a_resumed_training_ends_in_the_same_bits():
+class Noisy(Method):
+    """Draws from torch's own generator, as dropout does."""
+
+    name = "noisy"
+
+    def batch(self, batch, run):
+        return replace(batch, inputs=batch.inputs + torch.randn(batch.inputs.shape))
+
+
+class Redraws(Method):
+    """Draws in each step, and the rows of a second phase on entering it."""
+
+    name = "redraws"
+    roles = ("main", "later")
+
+    def phases(self, plan, run):
+        return [*plan, replace(plan[-1], role="later")]
+
+    def enter(self, train, run):
+        return train[torch.randperm(len(train), generator=run.rng)[:20]]
+
+    def batch(self, batch, run):
+        return replace(batch, inputs=batch.inputs + torch.rand((), generator=run.rng))
+
+
+@pytest.mark.parametrize("text", ["mixup+crt", "noisy", "redraws"])
+def test_a_resumed_training_ends_in_the_same_bits(text):
+    def course(**given):
+        return trained(Recipe(OWN[text]()) if text in OWN else recipe(text), **given)
+
     states = []
-    whole = trained(recipe("mixup+crt"), checkpoint=lambda state: states.append(kept(state)))
-    for state in states:
-        again = trained(recipe("mixup+crt"), resume=state)
+    whole = course(checkpoint=lambda state: states.append(kept(state)))
+    for done, state in enumerate(states, 1):
+        torch.manual_seed(done)
+        left = []
+        again = course(resume=state, checkpoint=left.append)
         assert torch.equal(whole.scores, again.scores)
         assert whole.run.passes == again.run.passes
+        assert len(left) == len(states) - done
+
+
+OWN = {"noisy": Noisy, "redraws": Redraws}
+
+
+class Counting(Method):
+    """Has learned something from each of its steps."""
+
+    name = "counting"
+    steps = 0
+
+    def adjust(self, scores, labels, run):
+        self.steps += 1
+        return scores
+
+
+def test_a_method_goes_on_with_what_it_has_learned():
+    states, method, run = [], Counting(), fresh_run()
+
+    def checkpoint(state):
+        states.append({**kept(state), "hidden": copy.deepcopy(method_state.told(method, run))})
+
+    train(method, rows_of(COUNTS), run, 16, checkpoint=checkpoint)
+    again = Counting()
+    train(again, rows_of(COUNTS), fresh_run(), 16, resume=states[0])
+    assert again.steps == method.steps == 3 * 3
+
+
+class Watches(Method):
+    """Notes the state of its generator and what it is told, hook by hook."""
+
+    name = "watches"
+
+    def __init__(self):
+        self.told = {}
+
+    def resample(self, train, run):
+        torch.rand((), generator=run.rng)
+        self.told["resample"] = run.rng.get_state()
+        return train
+
+    def enter(self, train, run):
+        self.told["enter"] = run.rng.get_state()
+        return train
+
+    def sampling_weights(self, labels, run):
+        return 1 / run.counts[labels]
+
+    def prepare(self, run):
+        self.told["seen"] = run.seen
+
+    def batch(self, batch, run):
+        self.told["inputs"] = batch.inputs
+        return batch
+
+    def finish(self, model, validation, run):
+        self.told["progress"] = run.progress.item()
+        return model
+
+
+def test_the_first_phase_goes_on_with_the_numbers_that_resampling_left():
+    train(method := Watches(), rows_of(COUNTS), fresh_run(), 16)
+    assert torch.equal(method.told["enter"], method.told["resample"])
+
+
+def test_a_method_prepares_for_the_shares_that_its_draw_presents():
+    train(method := Watches(), rows_of(COUNTS), fresh_run(), 16)
+    assert method.told["seen"] == pytest.approx([0.25] * 4)
+
+
+def test_training_is_over_once_a_method_finishes():
+    train(method := Watches(), rows_of(COUNTS), fresh_run(), 16)
+    assert method.told["progress"] == 1
+
+
+def test_rows_are_trained_on_as_augmented_views():
+    run, rows = fresh_run(), rows_of(COUNTS)
+    run.views = Views(mean=(100.0,), std=(1.0,))
+    train(method := Watches(), rows, run, 16)
+    assert method.told["inputs"].mean() < -90
+
+
+def test_a_listener_is_told_the_epochs_of_all_phases_and_their_loss():
+    told = []
+    with events.heard_by(told.append):
+        trained(Recipe(Redraws()))
+    assert [(one.epoch, one.epochs, one.share) for one in told] == [
+        (k, 6, pytest.approx(k / 6)) for k in range(1, 7)
+    ]
+    assert all(0 < one.loss < 10 for one in told)
+
+
+class Restarts(Method):
+    """Begins a second phase, in which nothing is learned, with a head of its own."""
+
+    name = "restarts"
+
+    def phases(self, plan, run):
+        return [*plan, replace(plan[-1], role="later", lr=0.0, reset="head")]
+
+    def enter(self, train, run):
+        self.head = run.model.head.weight.detach().clone()
+        return train
+
+
+def test_a_phase_begins_with_a_fresh_module_where_it_says_so():
+    method = Restarts()
+    method.roles = ("main", "later")
+    model = train(Recipe(method), rows_of(COUNTS), fresh_run(), 16)
+    assert not torch.equal(model.head.weight, method.head)
 
 
 def kept(state):
@@ -359,6 +518,7 @@ def test_a_method_knows_which_head_it_adjusts():
 def test_no_step_takes_a_row_alone():
     assert portions(10, 4) == [4, 4, 2]
     assert portions(9, 4) == [4, 5]
+    assert portions(13, 4) == [4, 4, 5]
     assert portions(8, 4) == [4, 4]
     assert portions(1, 4) == [1]
     model = trained(recipe("erm"), (16, 1)).model  # 17 rows, 16 a step, BatchNorm
@@ -538,6 +698,15 @@ def test_rows_that_come_without_their_groups_are_refused_in_a_sentence():
         train(Resamples(bare), masked_too, fresh_run(), 16)
 
 
+def test_features_may_come_without_the_masks_of_their_rows_and_rows_may_not():
+    run, rows = fresh_run(), masked()
+    bare = Rows(rows.inputs, rows.labels)
+    with pytest.raises(LTBenchError, match="^rows of phase main come without mask"):
+        entered(bare, rows, run)
+    run.phase = replace(run.phase, on_features=True)
+    assert torch.equal(entered(bare, rows, run).labels, rows.labels)
+
+
 def test_a_phase_without_rows_is_refused_in_a_sentence():
     none = rows_of(COUNTS)[torch.empty(0, dtype=torch.int64)]
     with pytest.raises(LTBenchError, match="^rows of phase main: there are none to train on$"):
@@ -628,7 +797,7 @@ class EachClass(Method):
     name = "each-class"
 
     def criterion(self, scores, labels, run):
-        losses = F.binary_cross_entropy_with_logits(scores, labels, reduction="none")
+        losses = F.binary_cross_entropy_with_logits(scores, labels.to(scores), reduction="none")
         return losses.mean(1)
 
 
@@ -713,7 +882,27 @@ def test_a_step_knows_which_classes_are_there_whatever_the_targets():
     assert present(torch.tensor([0.3, 1.7])) == [True] * 4  # numbers tell none apart
 
 
-@pytest.mark.parametrize(("method", "rows"), [(EachClass, several), (Squared, valued)])
+def flagged():
+    """The rows of several labels, told in whole numbers."""
+    rows = several()
+    return replace(rows, labels=rows.labels.long())
+
+
+def test_what_a_loss_does_not_reach_has_no_gradient_not_one_of_nothing():
+    run, rows = fresh_run(), rows_of(COUNTS)
+    unused = torch.nn.Parameter(torch.ones(1))
+    run.model.register_parameter("unused", unused)
+    closure = LossClosure(Method(), Method().optimizer(run.model, run), run)
+    unused.grad = torch.ones(1)
+    index = torch.arange(len(rows))
+    closure.take(Batch(rows.inputs, [(rows.labels, 1.0)], index), torch.zeros(()))
+    closure()
+    assert unused.grad is None  # so that momentum and weight decay leave it alone
+
+
+@pytest.mark.parametrize(
+    ("method", "rows"), [(EachClass, several), (EachClass, flagged), (Squared, valued)]
+)
 def test_a_step_that_takes_classes_apart_is_refused_where_rows_have_no_class(method, rows):
     apart = Recipe(method(), *recipe("imbsam").methods)
     with pytest.raises(LTBenchError, match="needs a class for each row, but targets are torch"):

@@ -3,6 +3,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 from msgspec import structs
 
 import ltbench
@@ -335,3 +336,11 @@ def test_a_record_whose_arrays_stand_elsewhere_is_not_made_again(go, results):
     go("erm", seeds=1)
     path_of(results, "tiny", "erm", 0).with_suffix(".npz").unlink()
     assert go("erm", seeds=1)[1] == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that is there can be used unseen")
+def test_planning_leaves_a_gpu_alone(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    planned = plan(installed(), tiny, ["erm"], 1, tmp_path, device="cuda")
+    assert planned.device.type == "cuda"
+    assert not torch.cuda.is_initialized()

@@ -1,6 +1,7 @@
 """Whatever a method raises or notes costs its own cells, and what is written is read again."""
 
 import os
+import sys
 
 import pytest
 
@@ -120,6 +121,14 @@ def test_a_method_that_cannot_be_copied_fails_its_own_cell(tmp_path, tiny):
     assert "Strange: it cannot say what it is" in record.reason
 
 
-def test_ctrl_c_is_no_failure_of_a_method(tmp_path, tiny):
+def test_what_a_method_raises_is_no_ctrl_c(tmp_path, tiny):
+    record = run(tmp_path, tiny, "raise KeyboardInterrupt")
+    assert (record.status, record.reason) == ("failed", "KeyboardInterrupt (mine.py, line 27)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+def test_ctrl_c_is_no_failure_of_a_method(tmp_path, tiny, ctrl_c):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, tiny, "raise KeyboardInterrupt")
+        run(tmp_path, tiny, "import os, time; os.kill(os.getppid(), 2); time.sleep(60)")
+    read = records.read_all(tmp_path / "results", "tiny")
+    assert "mine" not in {record.recipe for record in read}

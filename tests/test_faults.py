@@ -24,7 +24,7 @@ from ltbench.registry.registry import Registry
 from ltbench.results.merging import merge
 from ltbench.results.records import Rejected, path_of, read_all, write
 from ltbench.scoring.measures import Measure
-from ltbench.scoring.statistics import Cost, Mean
+from ltbench.scoring.statistics import Cost, Mean, Resolution
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it takes Linux to make the faults")
 
@@ -228,9 +228,13 @@ def test_what_others_wrote_is_text_in_a_table():
         recipe=f"sam(rho='{HOSTILE}')",
         rank=(1, 1),
         seeds=1,
+        board_seeds=1,
+        missing_seeds=0,
         measures={"accuracy": Mean(0.5, None, None)},
         delta=None,
-        cost=Cost(1.0, 1.0, 1.0, 1.0),
+        delta_p=None,
+        delta_adjusted_p=None,
+        cost=Cost(1.0, None, None, 1.0, 1.0, 1.0),
         status={"ok": 1},
         transductive=None,
         notes=[HOSTILE],
@@ -245,6 +249,10 @@ def test_what_others_wrote_is_text_in_a_table():
         measures=[Measure("accuracy")],
         tables=[],
         machines=[HOSTILE],
+        cells=1,
+        wanted=1,
+        seeds=[0],
+        resolution=Resolution(0, 0, 0, None, None, None),
         rows=[row],
         reference="erm",
         doing="training",

@@ -54,8 +54,14 @@ def test_a_factor_of_1_is_balanced():
         assert class_counts(profile, 7, 1, 4) == [7] * 4
 
 
+@pytest.mark.parametrize("profile", ["exponential", "linear"])
+def test_one_class_has_all_rows_and_two_are_the_ends_of_the_profile(profile):
+    assert class_counts(profile, 100, 10, 1) == [100]
+    assert class_counts(profile, 100, 10, 2) == [100, 10]
+
+
 def test_a_factor_that_empties_a_class_is_refused_with_the_largest_that_does_not():
-    with pytest.raises(LTBenchError, match="can be at most 124"):
+    with pytest.raises(LTBenchError, match="leaves class 7 .* can be at most 124"):
         class_counts("exponential", 124, 1000, 10)
     assert class_counts("exponential", 124, 124, 10)[-1] == 1
     with pytest.raises(LTBenchError, match="can be at most 48"):  # 49 * (1 / 49) is below 1
@@ -103,6 +109,12 @@ def test_label_noise_replaces_a_share_by_each_other_class_alike():
     assert shifts.std() / shifts.mean() < 0.05
     assert (noisy == with_label_noise(labels, 4, 0.3, seed=1)).all()
     assert (with_label_noise(labels, 4, 0.0, seed=1) == labels).all()
+
+
+def test_a_wrong_label_lies_as_many_classes_on_as_is_drawn():
+    # RandomState(0) draws 0.55 0.72 0.60 0.54 0.42 0.65 and, of 1 to 3, the shifts 1 3 1 1 1 3
+    noisy = with_label_noise(np.array([0, 1, 2, 3, 0, 1]), 4, 0.56, seed=0)
+    assert noisy.tolist() == [1, 1, 2, 0, 1, 1]
 
 
 def test_a_step_may_have_any_share_of_small_classes():

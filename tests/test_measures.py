@@ -12,7 +12,8 @@ import ltbench as public
 from ltbench import Board, LTBenchError, Measure
 from ltbench.boards import markdown, stability
 from ltbench.boards.leaderboard import build
-from ltbench.boards.reading import overview_of, read
+from ltbench.boards.overviews import overview_of
+from ltbench.boards.reading import read
 from ltbench.contract.track import refusal
 from ltbench.registry.registry import Registry
 from ltbench.results import index, records

@@ -90,6 +90,16 @@ def test_a_conflict_is_told_and_nothing_is_merged(tmp_path, changes, words):
     assert not (tmp_path / "all").exists()
 
 
+@pytest.mark.parametrize("broken", [lambda file: file.unlink(), lambda file: file.write_bytes(b"")])
+def test_a_record_without_its_predictions_stops_a_merge(tmp_path, broken):
+    held(tmp_path / "a", seed=0)
+    held(tmp_path / "a")
+    broken(path_of(tmp_path / "a", "tiny", RECORD.recipe, 3).with_suffix(".npz"))
+    with pytest.raises(LTBenchError, match="seed-3.npz is missing or not the file"):
+        merge([tmp_path / "a"], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
 def test_what_is_no_record_stops_a_merge(tmp_path):
     held(tmp_path / "a")
     path_of(tmp_path / "a", "tiny", RECORD.recipe, 4).write_text("{")

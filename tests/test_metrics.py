@@ -81,6 +81,34 @@ def test_calibration_error_of_a_border_falls_in_the_lower_bin():
         assert error == pytest.approx(1 - confidence)
 
 
+def test_calibration_error_is_that_of_fifteen_bins():
+    # a row in each bin, right in every other: no gap is made up for by that of another
+    confidence, labels = (np.arange(15) + 0.5) / 15, np.arange(15) % 2
+    predicted = np.zeros(15, dtype=int)
+    error = metrics.expected_calibration_error(labels, predicted, confidence)
+    assert error == pytest.approx(np.mean(np.where(labels == 0, 1 - confidence, confidence)))
+
+
+def test_a_confidence_is_near_a_border_on_either_side_of_it():
+    # of 15 bins one ends at 0.2, and the next at 0.267
+    confidence = np.array([0.2, 0.209, 0.191, 0.211, 0.189, 0.233, 0.25])
+    assert metrics.near_borders(confidence, within=0.01) == 3
+
+
+def test_a_confidence_that_rounding_lifts_above_one_is_in_the_last_bin():
+    confidence = np.array([np.nextafter(1, 2), 0.95])
+    error = metrics.expected_calibration_error(np.array([0, 0]), np.array([1, 0]), confidence)
+    assert error == pytest.approx((1 - 0.05) / 2)
+
+
+def test_a_confidence_at_a_border_shares_the_bin_of_those_below():
+    # 3 of 15 bins end at 0.2: the gaps 1 - 0.2 and 0 - 0.19 are of one bin
+    error = metrics.expected_calibration_error(
+        np.array([0, 0]), np.array([0, 1]), np.array([0.2, 0.19])
+    )
+    assert error == pytest.approx((0.8 - 0.19) / 2)
+
+
 def test_relative_accuracy_divides_by_the_better_reference():
     assert metrics.relative_accuracy(0.6, vanilla=0.8, balanced=0.75) == pytest.approx(0.75)
     assert metrics.relative_accuracy(0.6, vanilla=0.7, balanced=0.75) == pytest.approx(0.8)
@@ -93,8 +121,49 @@ def test_scored_gives_every_name_and_warns_of_nothing():
         probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1]])
         scored = metrics.scored(labels, probabilities.argmax(1), probabilities, [9, 5, 1], (2, 6))
     assert tuple(scored) == NAMES
+    # recalls are 1/2 and 1; F1 is 2/3 of both
+    assert (scored["many"], scored["medium"], scored["worst_class"]) == (0.5, 1.0, 0.5)
+    assert scored["macro_f1"] == pytest.approx(2 / 3)
+    assert scored["expected_calibration_error"] == pytest.approx((0.3 + 0.8 + 0.4) / 3)
     assert scored["few"] is None  # the only few-shot class has no test rows
     assert scored["macro_auc"] is None
+
+
+def test_a_class_that_is_never_right_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metrics.g_mean(np.array([0.9, 0.0])) == 0
+
+
+def test_recalls_of_counts_leave_out_a_class_without_rows():
+    counts = metrics.counted(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+    assert counts.recall.tolist() == [0.5, 1.0]
+
+
+def test_f1_of_a_class_that_is_neither_there_nor_predicted_is_nothing():
+    counts = metrics.counted(np.array([0, 0]), np.array([0, 0]), 2)
+    assert metrics.f_score(counts, positive=1) == 0
+
+
+def test_a_certain_error_has_the_loss_of_the_smallest_probability():
+    labels, probabilities = np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    predicted = probabilities.argmax(axis=1)
+    found = metrics.scored_decisions(labels, predicted, predicted, probabilities, 1)
+    assert found["log_loss"] == pytest.approx(math.log(1e15) / 2)
+
+
+def test_who_decides_for_one_class_alone_correlates_with_nothing_and_warns_of_nothing():
+    counts = metrics.counted(np.array([0, 0, 1]), np.array([0, 0, 0]), 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metrics.matthews(counts, None) == 0
+
+
+def test_scored_tells_the_area_under_the_curve_of_its_probabilities():
+    # 0.9 ranks above 0.3, and 0.2 below
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    labels, predicted = np.array([0, 0, 1]), probabilities.argmax(axis=1)
+    assert metrics.scored(labels, predicted, probabilities, [5, 1], (2, 4))["macro_auc"] == 0.5
 
 
 def test_the_geometric_mean_of_many_classes_does_not_vanish():

@@ -99,13 +99,18 @@ def logged(go, tmp_path):
     return call
 
 
+def of(recipe, lines):
+    """The lines of one recipe's cells."""
+    return [line for line in lines if line.get("recipe") == recipe]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_json_log_tells_all_of_a_run(logged, jobs):
     lines = logged("crt", "logit-adjustment", jobs=jobs)
     assert [lines[0]["event"], lines[-1]["event"]] == ["run-began", "run-ended"]
     assert (lines[0]["cells"], lines[0]["todo"]) == (3, 3)  # plain training too
     assert lines[-1]["status"] == {"ok": 3}
-    own = [line for line in lines if line.get("recipe") == "crt"]
+    own = of("crt", lines)
     assert [line["event"] for line in own] == ["cell-began", *["epoch"] * 9, "cell-ended"]
     assert [line["epoch"] for line in own[1:-1]] == list(range(1, 10))
     assert [line["share"] for line in own[1:-1]] == [round(k / 9, 4) for k in range(1, 10)]
@@ -160,14 +165,14 @@ def test_an_observer_that_raises_costs_a_warning_once(go, capsys, jobs):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 def test_a_cell_that_never_stops_talking_is_killed_in_time(logged):
-    lines = logged("chatters", timeout=1.5)
+    lines = of("chatters", logged("chatters", timeout=1.5))
     assert [line["status"] for line in lines if line["event"] == "cell-ended"] == ["timeout"]
     assert {line["text"] for line in lines if line["event"] == "note"} == {"and again"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 def test_what_a_cell_told_before_its_process_died_is_heard(logged):
-    lines = logged("leaves", jobs=2)
+    lines = of("leaves", logged("leaves", jobs=2))
     assert [line["epoch"] for line in lines if line["event"] == "epoch"] == [1, 2, 3, 4]
     assert [line["status"] for line in lines if line["event"] == "cell-ended"] == ["failed"]
 

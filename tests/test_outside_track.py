@@ -40,7 +40,8 @@ def site(tmp_path_factory):
     subprocess.run([*pip, *offline, "--target", site, source], check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(site))
-        patch.setenv("PYTHONPATH", str(site))
+        # commands run the code that is tested, wherever it is
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(site), str(HOUSE.parent))))
         yield site
     for name in [name for name in sys.modules if name.partition(".")[0] == "ltbench_multilabel"]:
         del sys.modules[name]

@@ -1,6 +1,11 @@
 """What a picture file says beside its pixels."""
 
 import io
+import os
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ import torch
 from PIL import Image
 
 from ltbench import LTBenchError
+from ltbench.datasets import pictures
 from ltbench.datasets.files import read
 from ltbench.datasets.pictures import ORIENTATION, TURNS
 
@@ -17,6 +23,14 @@ RAMP = np.tile(np.arange(8, dtype=np.uint8) * 30, (8, 1))  # dark on the left, b
 
 def picture(shape=(8, 8, 3)):
     return Image.fromarray(CHANCE.integers(0, 256, shape, dtype=np.uint8))
+
+
+def classes_of(path, rows=3, side=8):
+    """Class folders a and b of images."""
+    for name in ("a", "b"):
+        (path / name).mkdir(parents=True)
+        for k in range(rows):
+            picture((side, side, 3)).save(path / name / f"{k}.png")
 
 
 def folder_with(path, *images, others=lambda: picture((8, 8, 3))):
@@ -247,14 +261,58 @@ def test_a_sliver_that_would_fill_memory_when_it_is_cut_is_refused(tmp_path):
         read(tmp_path, size=224)
 
 
-def test_pictures_that_memory_cannot_hold_are_refused(tmp_path, monkeypatch):
-    def full(*given, **how):
-        raise MemoryError
+def test_pictures_that_neither_memory_nor_disk_can_hold_are_refused(tmp_path, monkeypatch):
+    classes_of(tmp_path / "data")
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pictures, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(LTBenchError) as refusal:
+        read(tmp_path / "data")
+    assert "6 images like" in str(refusal.value)
+    assert "which neither memory nor" in str(refusal.value)
+    assert "give a size to which they are cut" in str(refusal.value)
 
-    folder_with(tmp_path)
-    monkeypatch.setattr("ltbench.datasets.pictures.np.empty", full)
-    with pytest.raises(LTBenchError, match="6 images like .* do not fit into memory; give a size"):
-        read(tmp_path)
+
+def test_pictures_larger_than_memory_stand_on_disk_with_the_same_bits(tmp_path, monkeypatch):
+    classes_of(tmp_path / "data")
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("LTBENCH_CACHE", str(cache))
+    in_memory = read(tmp_path / "data")
+    assert not cache.exists()
+    monkeypatch.setattr(pictures, "_free_memory", lambda: 1000)
+    on_disk = read(tmp_path / "data")
+    assert isinstance(pictures.room((1001,), "bytes"), np.memmap)
+    assert list(cache.iterdir()) == []  # nobody else sees it, and nobody need clean up
+    assert on_disk.fingerprint == in_memory.fingerprint
+    assert torch.equal(on_disk.train.inputs, in_memory.train.inputs)
+
+
+LARGER = """
+import resource, sys
+from pathlib import Path
+from ltbench.datasets import pictures
+from ltbench.datasets import pictures
+from ltbench.datasets.files import read
+
+data = int(next(line for line in open("/proc/self/status") if "VmData" in line).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (data + 2**28, data + 2**28))  # memory, files aside
+pictures.CHUNK = 10
+print(read(Path(sys.argv[1]), 1100).train.inputs[-1].float().mean().item())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+def test_what_is_larger_than_memory_is_read_all_the_same(tmp_path):
+    classes_of(tmp_path / "data", rows=60, side=12)  # 120 of 3.6 MB; 268 MB more may be held
+    environment = os.environ | {"LTBENCH_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", LARGER, str(tmp_path / "data")],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) < 255
 
 
 def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch):

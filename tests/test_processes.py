@@ -1,5 +1,8 @@
+import contextlib
+import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -207,6 +210,34 @@ def test_a_worker_is_killed_with_all_it_started(tmp_path):
             return
         time.sleep(0.01)
     raise AssertionError("the worker's child outlived it")
+
+
+def test_a_worker_dies_with_the_process_that_started_it(tmp_path):
+    note = tmp_path / "pid"
+
+    def work():
+        note.write_text(str(os.getpid()))
+        time.sleep(1000)
+
+    def start():
+        Worker(work, Limits()).result()
+
+    parent = multiprocessing.get_context("fork").Process(target=start)
+    parent.start()
+    while not note.exists() or not note.read_text():
+        time.sleep(0.01)
+    worker = int(note.read_text())
+    parent.kill()
+    parent.join()
+    try:
+        for _ in range(500):
+            if gone(worker):
+                return
+            time.sleep(0.01)
+        raise AssertionError("the worker outlived the process that started it")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
 
 
 def gone(pid):

@@ -135,6 +135,16 @@ def test_the_command_tells_a_mixture_where_it_is_asked_to(tiny, ltbench, tmp_pat
     assert "device: cpu (1), cuda (1)" in ltbench("leaderboard", tiny, "--mixed").stdout
 
 
+def test_the_code_of_a_cell_is_what_its_numbers_hang_on():
+    track = installed().track("recognition")
+    files = discovery.core_files(track.modules(installed().protocol("digits-lt")))
+    names = {"/".join(file.parts[-2:]) for file in files}
+    assert {"training/engine.py", "scoring/metrics.py", "models/mlp.py"} <= names
+    assert {"contract/recipes.py", "protocols/imbalance.py", "recognition/track.py"} <= names
+    assert not names & {"results/records.py", "contract/track.py", "scoring/statistics.py"}
+    assert not names & {"datasets/__init__.py", "protocols/schema.py", "models/convnet.py"}
+
+
 def test_the_code_of_a_cell_is_what_its_track_imports_whatever_its_sentences(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own_pack").mkdir()

@@ -34,6 +34,7 @@ def test_a_plus_inside_brackets_does_not_split():
         ("vs(tau=2,gamma=0)", "vs(gamma=0.0, tau=2.0)"),
         ("erm+sam", "sam"),
         ("erm", "erm"),
+        ("erm+erm", "erm"),
         ("sam+mixup", "mixup+sam"),
     ],
 )
@@ -192,6 +193,68 @@ def test_a_prior_corrected_twice_is_warned_of(text, words):
 @pytest.mark.parametrize("text", ["ldam+drw", "balanced-softmax+sam", "crt+balanced-softmax"])
 def test_one_correction_in_each_phase_is_fine(text):
     assert recipe(text).warnings == []
+
+
+class Calibrates(Method):
+    name = "calibrates"
+    corrects = "prior"
+
+    def scores(self, scores, run):
+        return scores - run.seen.log()
+
+
+class Retrains(Method):
+    name = "retrains"
+    corrects = "prior"
+    roles = ("head",)
+
+    def adjust(self, scores, labels, run):
+        return scores + run.seen.log()
+
+
+class Adapts(Method):
+    name = "adapts"
+
+    def adapt(self, model, inputs, run):
+        return model, inputs
+
+
+def test_what_corrects_after_all_phases_is_warned_of_beside_a_correction_in_one():
+    for methods in ((Calibrates(), Retrains()), (Retrains(), Calibrates())):
+        (warning,) = Recipe(*methods).warnings
+        assert "calibrates" in warning and "retrains" in warning
+
+
+def test_a_recipe_adapts_if_one_of_its_methods_does():
+    assert Recipe(Adapts(), Retrains()).adapts
+    assert not Recipe(Retrains()).adapts
+    assert Recipe(Adapts(), Retrains()).adapt("model", "inputs", RUN) == ("model", "inputs")
+
+
+class Weighs(Method):
+    def __init__(self, times):
+        self.times = times
+
+    def weight(self, labels, run):
+        return None if self.times is None else self.times * (labels + 1.0)
+
+    def scores(self, scores, run):
+        return scores if self.times is None else scores * self.times + 1
+
+
+def weighing(*times):
+    every = enumerate(times)
+    return Recipe(*(type(f"W{n}", (Weighs,), {"name": f"w{n}"})(time) for n, time in every))
+
+
+def test_weights_of_several_methods_are_multiplied():
+    labels = torch.tensor([0, 2])
+    assert weighing(2, None, 3).weight(labels, RUN).tolist() == [2 * 3, 6 * 9]
+    assert weighing(None).weight(labels, RUN) is None
+
+
+def test_scores_go_through_one_method_after_the_other():
+    assert weighing(2, None, 3).scores(torch.ones(1), RUN).tolist() == [(1 * 2 + 1) * 3 + 1]
 
 
 def test_a_recipe_pickles_with_its_parameters():

@@ -120,6 +120,13 @@ def test_a_cell_is_the_same_to_the_bit_each_time(fixed):
     assert (first.arrays["confidence"] == second.arrays["confidence"]).all()
 
 
+def test_the_reference_is_the_mean_of_plain_training_before_and_after(fixed, monkeypatch):
+    works = iter([100.0, 2.0, 4.0])  # the first only warms up
+    monkeypatch.setattr(recognition, "time_plain", lambda *given: next(works))
+    outcome = recognition.run(fixed, recipe("erm"), 0, DIGITS, CPU)
+    assert outcome.timing.reference_work == 3
+
+
 def test_the_reference_is_about_what_plain_training_takes(fixed):
     long = changed(fixed, "budget", epochs=40)
     outcome = recognition.run(long, recipe("erm"), 0, DIGITS, CPU)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from msgspec import json
+from msgspec import json, structs
 
 import ltbench
 from ltbench.boards.leaderboard import Leaderboard, Row
@@ -51,6 +51,7 @@ BOARD = Leaderboard(
     machines=["a processor"],
     cells=15,
     wanted=15,
+    seeds=[0, 1, 2, 3, 4],
     resolution=Resolution(5, 1, 1, 0.0197, 0.0331, 0.0331),
     rows=[
         row("sam", Mean(0.61234, 0.60, 0.62468), delta=Mean(0.1, 0.09, 0.11), notes=["told"]),
@@ -149,3 +150,9 @@ def test_the_committed_leaderboard_tells_good_methods_from_plain_training():
     costs = ["relative", "relative_low", "relative_high", "work", "peak_memory_mb"]
     same = rows.loc["balanced-softmax"].drop(costs)
     assert same.equals(rows.loc["logit-adjustment"].drop(costs))
+
+
+def test_a_board_of_other_seeds_than_the_first_says_which():
+    assert "The board holds seeds" not in markdown(BOARD)
+    board = structs.replace(BOARD, seeds=[0, 1, 2, 10, 14, 15])
+    assert "- The board holds seeds 0 to 2, 10, 14 to 15." in markdown(board)

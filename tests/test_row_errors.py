@@ -6,7 +6,8 @@ from msgspec import structs
 from sample_board import records
 
 from ltbench import protocol
-from ltbench.boards.reading import overview_of, read, told_rows
+from ltbench.boards.overviews import overview_of, told_rows
+from ltbench.boards.reading import read
 from ltbench.boards.row_errors import error_of
 from ltbench.registry.registry import installed
 from ltbench.results.records import write

@@ -97,6 +97,19 @@ def test_a_sibling_that_differs_in_more_is_none(tmp_path, tiny):
         evaluate(installed(), tiny, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [("", f"{MILD} holds no records"), ("[budget]\nepochs = 1000\n", f"{HARSH} has no sibling")],
+)
+def test_a_protocol_of_another_budget_is_no_sibling(tmp_path, budget, words):
+    path = tmp_path / "other.toml"
+    path.write_text(
+        f'base = "{HARSH}"\nname = "{HARSH}"\nversion = 1\ndescription = "Other."\n{budget}'
+    )
+    with pytest.raises(LTBenchError, match=words):
+        evaluate(installed(), path, tmp_path)
+
+
 def test_without_common_seeds_there_is_no_drop(results):
     for recipe in ("dm", "random"):
         rmtree(results / HARSH / "records" / recipe)

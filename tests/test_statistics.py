@@ -80,6 +80,13 @@ def test_one_seed_has_no_interval_though_a_step_is_known():
     assert interval(np.array([0.5, NAN]), step=0.002)[1] == np.inf
 
 
+@pytest.mark.filterwarnings("error")
+def test_rows_of_one_value_and_of_none_warn_of_nothing():
+    values = np.array([[1.0, NAN], [NAN, NAN]])
+    assert interval(values)[1].tolist() == [np.inf, np.inf]
+    assert np.isnan(p_values(values)).all()
+
+
 def test_moments_are_over_the_last_axis_whatever_stands_before():
     values = random(2, 3, 4)
     values[1, 2, 0] = NAN
@@ -341,6 +348,11 @@ def test_levels_tell_rows_from_the_seeds_they_have():
     told = levels(values)
     assert told - told[0] == pytest.approx(rows - rows[0])
     assert told == pytest.approx(rows + seeds.mean())
+
+
+def test_a_seed_that_no_row_has_changes_no_level():
+    values = np.array([[0.1, 0.4, NAN], [NAN, 0.3, 0.7], [0.2, 0.3, 0.6]])
+    assert levels(np.insert(values, 1, NAN, axis=1)).tolist() == levels(values).tolist()
 
 
 def test_failing_on_hard_seeds_does_not_lift_a_row():

@@ -100,7 +100,7 @@ PATCHES = [
 
 
 @pytest.fixture
-def unharmed():
+def unharmed(ctrl_c):
     """What the rows of others hang on, before and after a test."""
     before = state()
     yield before

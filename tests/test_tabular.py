@@ -16,6 +16,7 @@ from ltbench.results.records import path_of, read
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
 from ltbench.tracks.tabular import track as tabular
+from ltbench.tracks.tabular.folds import stratified
 from ltbench.tracks.tabular.tables import TableRows
 
 CPU = torch.device("cpu")
@@ -86,7 +87,7 @@ def changed(original, rows, value):
 
 def test_rows_to_score_have_no_say_in_the_preprocessing():
     original = table()
-    held_out = np.flatnonzero(tabular.stratified(original.labels, 2, 7) == 0)
+    held_out = np.flatnonzero(stratified(original.labels, 2, 7) == 0)
     first = tabular.cut(original, 7, 3)[0]
     other = tabular.cut(changed(original, held_out[:5], 1e6), 7, 3)[0]
     assert torch.equal(first.train.inputs, other.train.inputs)
@@ -98,8 +99,8 @@ def test_rows_to_score_have_no_say_in_the_preprocessing():
 
 def test_rows_that_set_thresholds_have_no_say_in_the_preprocessing_of_the_others():
     original = table()
-    kept = np.flatnonzero(tabular.stratified(original.labels, 2, 7) != 0)
-    within = tabular.stratified(original.labels[kept], 3, 14)
+    kept = np.flatnonzero(stratified(original.labels, 2, 7) != 0)
+    within = stratified(original.labels[kept], 3, 14)
     marked = changed(original, kept[within == 0][:2], 1e6)
     first, other = (tabular.cut(one, 7, 3)[0].inner[0] for one in (original, marked))
     assert torch.equal(first.train.inputs, other.train.inputs)
@@ -111,7 +112,7 @@ def test_missing_numbers_are_the_median_of_the_rows_to_fit():
     features = original.features.copy()
     features.loc[::4, "b"] = np.nan
     fold = tabular.cut(TableRows(features, original.labels, original.classes, "f"), 0, 2)[0]
-    place = tabular.stratified(original.labels, 2, 0)
+    place = stratified(original.labels, 2, 0)
     known = features["b"][place != 0]
     filled = known.fillna(known.median())
     expected = ((filled - filled.mean()) / filled.std(ddof=0)).to_numpy()
@@ -121,7 +122,7 @@ def test_missing_numbers_are_the_median_of_the_rows_to_fit():
 def test_each_category_has_a_column_and_an_unseen_one_has_none():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     words = pd.Series(["red"] * 8).mask(pd.Series([False] * 7 + [True]))
-    place = tabular.stratified(labels, 2, 0)
+    place = stratified(labels, 2, 0)
     words[np.flatnonzero(place == 0)[:1]] = "blue"  # in the rows to score alone
     features = pd.DataFrame({"x": np.arange(8.0), "colour": words.astype("category")})
     first, second = tabular.cut(TableRows(features, labels, ("a", "b"), "f"), 0, 2)
@@ -154,7 +155,7 @@ class Watching(Method):
 def test_no_hook_is_given_a_row_to_score(small):
     marked = table()
     for k in (0, 1):
-        place = tabular.stratified(marked.labels, 2, 7)
+        place = stratified(marked.labels, 2, 7)
         held_out = changed(marked, np.flatnonzero(place == k), 1e6)
         fold = tabular.cut(held_out, 7, 3)[k]
         spy = Watching()
@@ -189,12 +190,12 @@ def test_a_threshold_moves_decisions_alone(small):
 
 def test_folds_share_each_class_evenly():
     labels = np.repeat([0, 1, 2, 3], [31, 10, 3, 1])
-    place = tabular.stratified(labels, 2, 3)
+    place = stratified(labels, 2, 3)
     for c, (few, many) in enumerate([(15, 16), (5, 5), (1, 2)]):
         assert sorted(np.bincount(place[labels == c])) == [few, many]
     assert place[-1] == -1  # a single row is always fitted
-    assert not np.array_equal(place, tabular.stratified(labels, 2, 4))
-    assert np.array_equal(place, tabular.stratified(labels, 2, 3))
+    assert not np.array_equal(place, stratified(labels, 2, 4))
+    assert np.array_equal(place, stratified(labels, 2, 3))
 
 
 class Mixes(Method):
@@ -291,7 +292,7 @@ def test_a_method_is_told_the_rare_class_of_the_whole_table(small):
 
 def test_a_column_that_is_constant_where_it_is_fitted_stays_small_where_it_is_scored():
     original = table((40, 20), words=False)
-    place = tabular.stratified(original.labels, 2, 0)
+    place = stratified(original.labels, 2, 0)
     features = original.features.assign(b=0.1)
     features.loc[np.flatnonzero(place == 0)[:2], "b"] = [5.0, 1e6]
     fold = tabular.cut(TableRows(features, original.labels, original.classes, "f"), 0, 2)[0]
@@ -301,7 +302,7 @@ def test_a_column_that_is_constant_where_it_is_fitted_stays_small_where_it_is_sc
 
 def test_numbers_far_from_all_that_were_fitted_stay_within_reach_of_learners():
     original = table((40, 20), words=False)
-    place = tabular.stratified(original.labels, 2, 0)
+    place = stratified(original.labels, 2, 0)
     rows = np.flatnonzero(place == 0)[:2]
     marked = changed(original, rows, [1e99, -1e99])
     fold = tabular.cut(marked, 0, 2)[0]
@@ -482,8 +483,9 @@ def test_an_ensemble_of_estimators_is_refused_where_a_network_is_trained(tiny, t
     )
     planned = plan(Registry([plugin]), tiny, ["theirs"], 1, tmp_path / "results")
     ended = [event.ended for event in execute(planned) if event.ended is not None]
-    assert [(r.status, r.reason) for r in ended] == [
-        ("skipped", "theirs acts on estimators; tiny trains a network")
+    assert [(r.recipe, r.status, r.reason) for r in ended] == [
+        ("erm", "ok", ""),
+        ("theirs", "skipped", "theirs acts on estimators; tiny trains a network"),
     ]
 
 

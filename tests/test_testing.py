@@ -551,6 +551,15 @@ def test_a_decoy_finds_what_knows_more_of_test_rows_than_their_inputs(method):
         decoys_change_nothing(Recipe(method()))
 
 
+@pytest.mark.parametrize("text", ["random", "l1"])
+@pytest.mark.parametrize("method", [ByPlace, AveragesNeighbours])
+def test_decoys_find_it_in_every_track_that_has_networks(text, method):
+    recipe = Recipe(*installed().recipe(text).methods, method())
+    track = next(one for one in installed().tracks().values() if one.checks(recipe))
+    with pytest.raises(Failure, match="changed with the order and the labels of these"):
+        track.thorough(recipe)["decoys change nothing"](recipe)
+
+
 @pytest.mark.parametrize("text", ["erm", "random", "l1", "self-paced-ensemble", "anyloss"])
 def test_thorough_checks_pass_what_is_right(text):
     method = installed().recipe(text)
@@ -651,6 +660,33 @@ def test_a_loss_is_probed_in_the_phase_of_a_role():
 
 def test_later_phases_are_checked_as_the_first_one_is():
     found = {finding.check: finding for finding in check_method(FavoursClass0InTheHead()).findings}
+    assert found["class names do not matter"].status == "failed"
+
+
+class ActsOnTheHead(FavoursClass0InTheHead):
+    """In a later phase it needs the network, of which a probe has none."""
+
+    name = "acts-on-the-head"
+
+    def prepare(self, run):
+        if run.phase.role == "head":
+            run.model.head.weight.data.clamp_(-1, 1)
+
+    def adjust(self, scores, labels, run):
+        return scores
+
+
+class ActsOnTheHeadAtOnce(ActsOnTheHead):
+    roles = ("main", "head")
+
+    def prepare(self, run):
+        run.model.head.weight.data.clamp_(-1, 1)
+
+
+def test_a_later_phase_that_acts_on_the_network_is_left_to_trainings():
+    assert check_method(ActsOnTheHead()).passed
+    report = check_method(ActsOnTheHeadAtOnce())
+    found = {finding.check: finding for finding in report.findings}
     assert found["class names do not matter"].status == "failed"
 
 

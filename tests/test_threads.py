@@ -73,6 +73,6 @@ def test_a_cell_in_python_has_the_threads_of_its_protocol(tiny, tmp_path, monkey
     (tmp_path / "mine.py").write_text(METHOD)
     tiny.write_text(tiny.read_text().replace("threads = 1", "threads = 2"))
     plugin, results = tmp_path / "mine.py", tmp_path / "results"
-    (made,) = ltbench.run(tiny, "mine", 1, jobs=1, plugins=plugin, results=results)
+    _, made = ltbench.run(tiny, "mine", 1, jobs=1, plugins=plugin, results=results)
     assert made.notes == [f"2 {{2}} {['2'] * len(VARIABLES)}"]
     assert os.environ["OMP_NUM_THREADS"] == "7"

@@ -72,6 +72,21 @@ def test_nothing_moves_where_nothing_is_gained():
     assert best_offsets(np.eye(3)[labels], labels).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("gaps", "labels", "offset"),
+    [
+        # F1 is 2/3 with the first as with all four positive, and less between
+        ([-1.0, -2, -3, -4], [1, 0, 0, 1], 1.5),
+        # F1 is 2/3 with the first as with the first four positive, and less at 0, with all
+        ([4.0, 3, 2, 1, 0.2], [1, 0, 0, 1, 0], -0.6),
+    ],
+)
+def test_of_equal_thresholds_the_nearest_to_nothing_is_taken(gaps, labels, offset):
+    scores = np.column_stack([np.zeros(len(gaps)), gaps])
+    offsets = best_offsets(scores, np.array(labels), "f1", positive=1)
+    assert offsets == pytest.approx([0, offset])
+
+
 def test_rows_of_one_score_move_together():
     # at a threshold between the two scores, F1 is 2/3; one amid equal ones would make it 1
     scores = np.array([[0.0, -1.0], [0.0, -1.0], [0.0, -3.0]])

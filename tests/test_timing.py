@@ -40,7 +40,8 @@ def test_where_no_limits_of_processes_are_told_a_clock_goes_on(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     monkeypatch.delitem(sys.modules, "ltbench.training.timing")
     timing = importlib.import_module("ltbench.training.timing")
-    monkeypatch.setattr(timing, "STATUS", Path("nowhere"))
+    monkeypatch.setattr(timing, "STATUS", Path("nowhere", "status"))
+    monkeypatch.setattr(timing, "PEAK", Path("nowhere", "clear_refs"))
     with timing.Clock(torch.device("cpu")) as clock:
         sum(range(1000))
     assert clock.seconds > 0

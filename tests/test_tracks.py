@@ -134,7 +134,7 @@ MEASURES = 'measures = (Measure("hits"), Measure("misses", better="lower"))'
                 f'measures = (Measure("hits"), Measure("{name}"))',
                 f"track counting calls a measure {name!r}, which boards call a column",
             )
-            for name in ("rank", "recipe", "cost", "seconds", "failed", "hits_low", "delta_high")
+            for name in ("rank", "recipe", "cost", "work", "failed", "hits_low", "delta_high")
         ),
         (
             MEASURES,

@@ -86,15 +86,27 @@ class Row(Struct, frozen=True, kw_only=True):
     delta_rows_error: float | None = None
 
 
+class Verified(Struct, frozen=True):
+    """What `by` whom came of running cells of a row again: of `cells` on the board so many
+    gave the `same` bits, or came `close`; `different` says which did not, and what differed."""
+
+    recipe: str
+    by: str
+    cells: int
+    same: int
+    close: int
+    different: list[str] = []
+
+
 class Leaderboard(Struct, frozen=True, kw_only=True):
     """The rows of one protocol, best first; those that lack seeds or any finished cell come last.
 
     Of `wanted` cells, the protocol's seeds of its recipes, or of the rows where these are others,
-    `cells` are there. `asked` are the measures that the protocol asks for, the one that ranks
-    first; `measures` tell of all. `reference` is the
-    recipe that the others are set against; `quoted` are figures that others published for the
-    problem. `pairs` are the differences of each two rows that are ranked. `doing` and `unit` say
-    what a cost is of, and in what. `remarks` are what is to be known of the board as a whole.
+    `cells` are there, and `seeds` are all of which any is. `asked` are the measures that the
+    protocol asks for, the one that ranks first; `measures` tell of all. `reference` is the recipe
+    that the others are set against; `quoted` are figures that others published for the problem.
+    `pairs` are the differences of each two rows that are ranked. `doing` and `unit` say what a cost
+    is of, and in what. `remarks` are what is to be known of the board as a whole.
     """
 
     protocol: str
@@ -108,6 +120,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     machines: list[str]
     cells: int
     wanted: int
+    seeds: list[int]
     resolution: Resolution
     rows: list[Row]
     reference: str
@@ -117,6 +130,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
     remarks: list[str] = []
+    verified: list[Verified] = []
 
     def measure(self, name: str) -> Measure:
         return next(measure for measure in self.measures if measure.name == name)
@@ -171,7 +185,8 @@ def build(
         ],
         machines=sorted({kind.machine for kind in told.kinds if kind.machine is not None}),
         cells=int((told.seed < protocol.seeds).sum()),
-        wanted=protocol.rows(cells.recipes, track.floor) * protocol.seeds,
+        wanted=protocol.board_rows(cells.recipes, track.floor) * protocol.seeds,
+        seeds=cells.seeds.tolist(),
         resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
         rows=[rows[k] for k in order],
         reference=track.reference,

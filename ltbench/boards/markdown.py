@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ltbench.boards.agnostic import SPLITS, Agnostic
-from ltbench.boards.leaderboard import Contrast, Leaderboard, Row
+from ltbench.boards.leaderboard import Contrast, Leaderboard, Row, Verified
 from ltbench.boards.stability import HARSH, MILD, Stability
 from ltbench.contract.track import Table
 from ltbench.rendering.cells import (
@@ -22,6 +22,7 @@ from ltbench.rendering.cells import (
     recipe_cell,
     resolved,
     seconds,
+    spans,
     table_of,
     title,
 )
@@ -63,6 +64,7 @@ def markdown(board: Leaderboard) -> str:
     beside, below = (_standing(board, table) for table in (FIRST, SECOND))
     beside = [measure for measure in beside if measure != ranking]
     below = [measure for measure in below if measure != ranking]
+    doubted = _doubted(board)
     blocks = [
         title(board.protocol, board.cells, board.wanted),
         board.description,
@@ -71,7 +73,9 @@ def markdown(board: Leaderboard) -> str:
             [
                 [
                     _rank(row),
-                    recipe_cell(row.recipe, row.notes) + _of_seeds(row),
+                    recipe_cell(row.recipe, row.notes)
+                    + _of_seeds(row)
+                    + " ‡" * (row.recipe in doubted),
                     measured(ranking, row.measures[ranking.name]),
                     measured(ranking, row.delta if row.recipe != reference else None, sign="+"),
                     *_cells(row, beside),
@@ -111,6 +115,9 @@ def markdown(board: Leaderboard) -> str:
         "\n".join(
             [
                 *(f"- {plain(remark)}." for remark in board.remarks),
+                *_which(board.seeds),
+                *(f"- {plain(said_of(one))}." for one in board.verified),
+                *(["- The other rows are self-reported."] if board.verified else []),
                 *(f"- Costs were measured on {plain(machine)}." for machine in board.machines),
             ]
         ),
@@ -140,7 +147,33 @@ def explained(board: Leaderboard) -> list[str]:
         f"*cost*: processor time (on a GPU, time) of {board.doing} in units of {board.unit}, "
         "which is timed around each cell in the same process; the median over seeds",
         *_ranges(board),
+        *(["‡ running it again gave something else, see below"] if _doubted(board) else []),
     ]
+
+
+def said_of(found: Verified) -> str:
+    """What came of running cells of a row again."""
+    by = {"ci": "CI", "another": "another"}.get(found.by, found.by)
+    again = found.same + found.close
+    parts = [f"{found.same} with the same bits"] if found.same else []
+    parts += [f"{found.close} within the tolerance"] if found.close else []
+    told = f"{found.recipe}: reproduced by {by} on {again} of {found.cells} cells"
+    told += f" ({', '.join(parts)})" if parts else ""
+    if found.different:
+        told += f"; NOT REPRODUCED on {len(found.different)}: {'; '.join(found.different)}"
+    return told
+
+
+def _doubted(board: Leaderboard) -> set[str]:
+    """The recipes of which running a cell again gave something else."""
+    return {one.recipe for one in board.verified if one.different}
+
+
+def _which(seeds: Sequence[int]) -> list[str]:
+    """Which seeds a board holds, where these are not the first ones."""
+    if list(seeds) == list(range(len(seeds))):
+        return []
+    return [f"- The board holds seeds {spans(seeds)}."]
 
 
 def _standing(board: Leaderboard, table: str) -> list[Measure]:
@@ -247,13 +280,13 @@ def _contrasts(board: Leaderboard, ranking: Measure) -> list[str]:
             "many of them, some will be called a gain or a loss by chance"
         ),
         "\n".join(
-            f"- {code(one.first)} over {code(one.second)}: {said_of(ranking, one)}"
+            f"- {code(one.first)} over {code(one.second)}: {outcome_of(ranking, one)}"
             for one in board.contrasts
         ),
     ]
 
 
-def said_of(ranking: Measure, contrast: Contrast) -> str:
+def outcome_of(ranking: Measure, contrast: Contrast) -> str:
     """What a difference that the protocol declares is, and whether it is a gain."""
     gap = contrast.difference
     said = measured(ranking, gap, sign="+")

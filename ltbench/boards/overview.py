@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ltbench.boards.leaderboard import Leaderboard, Row
-from ltbench.boards.markdown import explained, said_of
+from ltbench.boards.markdown import explained, outcome_of, said_of
 from ltbench.contract.track import Track
 from ltbench.rendering.cells import DASH, resolved
 from ltbench.rendering.overview import Entry, Overview, turned, verdict_of
@@ -46,10 +46,10 @@ def overview(track: Track[Any], board: Leaderboard, records: Sequence[Record]) -
         doing=board.doing,
         unit=board.unit,
         machines=board.machines,
-        remarks=board.remarks,
+        remarks=[*board.remarks, *map(said_of, board.verified)],
         counts={"": _counts(records)},
         pairs=board.pairs,
-        contrasts=[(one.first, one.second, said_of(ranking, one)) for one in board.contrasts],
+        contrasts=[(one.first, one.second, outcome_of(ranking, one)) for one in board.contrasts],
     )
     return replace(made, figures=tuple(track.figures(made)))
 

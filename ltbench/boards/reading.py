@@ -1,5 +1,6 @@
 """The board of a protocol, from the records that stand in a folder."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -7,23 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import structs
+from numpy.typing import NDArray
 
-from ltbench.boards.leaderboard import Elsewhere, Leaderboard, build
-from ltbench.boards.markdown import frame, markdown
+from ltbench.boards.leaderboard import Elsewhere, Verified, build
+from ltbench.boards.markdown import frame, markdown, said_of
 from ltbench.boards.overview import overview
 from ltbench.boards.published import quoted
-from ltbench.boards.row_errors import row_errors, said, with_row_errors
+from ltbench.boards.verifying import sampled
 from ltbench.contract.track import Board, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
-from ltbench.rendering.cells import amount, plain
+from ltbench.rendering.cells import plain
 from ltbench.rendering.overview import Overview
-from ltbench.results import index, records
+from ltbench.results import index, records, verifications
 from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
-from ltbench.results.record_arrays import taken
+from ltbench.results.record_arrays import Columns, columns, taken
 from ltbench.results.records import Record, Rejected, place_of
+from ltbench.results.verifications import Verification
 from ltbench.scoring.measures import stored
 
 
@@ -40,7 +43,8 @@ def read(
 ) -> Read:
     """The board of the records that stand under `results`.
 
-    With `mixed`, records of several codes or devices stand together, which the board tells.
+    With `mixed`, records of several codes or devices stand together, which the board tells. A few
+    records are held against their arrays; one that does not follow from them does not count.
 
     Raises:
         LTBenchError: there are none, or some must not be put together.
@@ -49,81 +53,77 @@ def read(
     track = registry.track(protocol.track)
     if type(track).compare is not Track.compare:
         found, rejected, remarks = told_of(protocol, results, registry.origin, mixed)
-        refuse_none(protocol, results, len(found), rejected)
         found = _sound(track, found, results, rejected)
+        bad = sampled(track, protocol, results, columns(found))
+        rejected += bad.values()
+        found = [record for row, record in enumerate(found) if row not in bad]
+        refuse_none(protocol, results, len(found), rejected)
         board = track.compare(protocol, found)
         if board is not None:
-            return Read(_remarked(board, remarks), rejected)
+            count = Counter(record.recipe for record in found if record.status == "ok")
+            verified = _verified(results, protocol, count, remarks)
+            return Read(_remarked(board, [*map(said_of, verified), *remarks]), rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
-    refuse_none(protocol, results, len(told), rejected)
     refuse_mixture(protocol, results, told)
+    bad = sampled(track, protocol, results, told)
+    rejected += bad.values()
+    told = _without(told, [*bad])
+    refuse_none(protocol, results, len(told), rejected)
     provenance = counted(results / protocol.name, told, registry.origin, mixed)
-    if not provenance.kept.all():
-        told = taken(told, np.flatnonzero(provenance.kept))
+    told = _without(told, np.flatnonzero(~provenance.kept))
     remarks = [*provenance.notes]
     elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks, mixed)
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
+    finished = dict(zip(told.recipes, _finished(told), strict=True))
+    verified = _verified(results, protocol, finished, remarks)
+    content = structs.replace(content, verified=verified, remarks=remarks)
     written = partial(markdown, content), partial(frame, content)
     return Read(Board(content, *written, partial(overview, track, content)), rejected)
 
 
-def overview_of(
-    registry: Registry,
-    protocol_name: str | Path | Protocol,
-    results: Path,
-    mixed: bool = False,
-    rows: bool = False,
-) -> tuple[Overview, list[Rejected], list[Record]]:
-    """The board of the records under `results` in the terms that all kinds share, and these.
+def _finished(told: Columns) -> list[int]:
+    """How many cells of each recipe ended well."""
+    ok = np.array([kind.status == "ok" for kind in told.kinds], dtype=bool)[told.kind]
+    count: list[int] = np.bincount(told.recipe[ok], minlength=len(told.recipes)).tolist()
+    return count
 
-    With `rows` it tells what the test rows add, of all predictions that are kept.
 
-    Raises:
-        LTBenchError: there is none, or its track tells no overview of it.
-    """
-    found = read(registry, protocol_name, results, mixed)
-    protocol = registry.protocol(protocol_name)
-    if found.board.overview is None:
-        raise LTBenchError(
-            f"the board of {protocol.name} is track {protocol.track}'s own and tells no overview, "
-            f"so it has no page, figure or LaTeX; ltbench leaderboard {protocol.name} prints it"
+def _verified(
+    results: Path, protocol: Protocol, count: Mapping[str, int], remarks: list[str]
+) -> list[Verified]:
+    """What came of running cells again, by recipe and by whom; what does not count is remarked."""
+    every: dict[tuple[str, str], list[Verification]] = {}
+    stale = 0
+    for path, found in verifications.read_all(results, protocol.name):
+        if isinstance(found, str):
+            remarks.append(f"{path.name} of {path.parent.name} does not count: {found}")
+            continue
+        record = records.read(
+            records.path_of(results, found.protocol, found.recipe, found.seed, found.table)
         )
-    made, _ = records_of(protocol, results, registry.origin, mixed)
-    board = found.board.overview(made)
-    if rows:
-        board = _with_rows(registry.track(protocol.track), protocol, board, made, results)
-    return board, found.rejected, made
+        if isinstance(record, Record) and verifications.of_record(found, record):
+            every.setdefault((found.recipe, found.by), []).append(found)
+        else:
+            stale += 1
+    if stale:
+        what = "verification is" if stale == 1 else "verifications are"
+        remarks.append(f"{stale} {what} of records that changed since, and do not count")
+    told = []
+    for (recipe, by), group in sorted(every.items()):
+        outcomes = Counter(one.outcome for one in group)
+        other = [
+            f"{one.table} seed {one.seed} ({one.what})".strip()
+            for one in group
+            if one.outcome == "different"
+        ]
+        told.append(
+            Verified(recipe, by, count.get(recipe, 0), outcomes["same"], outcomes["close"], other)
+        )
+    return told
 
 
-def _with_rows(
-    track: Track[Any],
-    protocol: Protocol,
-    board: Overview,
-    made: Sequence[Record],
-    results: Path,
-) -> Overview:
-    errors = row_errors(track, protocol, board.reference, made, results)
-    of_seeds = {
-        one.recipe: float(np.std(one.gains, ddof=1) / np.sqrt(len(one.gains)))
-        for one in board.entries
-        if len(one.gains) > 1
-    }
-    return replace(
-        board,
-        entries=[replace(one, rows_error=errors.get(one.recipe)) for one in board.entries],
-        of_rows=said(errors, of_seeds, partial(amount, board.ranking)),
-    )
-
-
-def told_rows(
-    registry: Registry, protocol: Protocol, found: Read, results: Path, mixed: bool = False
-) -> Struct:
-    """The content of a board with what the test rows add to it, where it is of the common kind."""
-    content = found.board.content
-    if not isinstance(content, Leaderboard):
-        return content
-    made, _ = records_of(protocol, results, registry.origin, mixed)
-    return with_row_errors(registry.track(protocol.track), protocol, content, made, results)
+def _without(told: Columns, rows: Sequence[int] | NDArray[np.int64]) -> Columns:
+    return taken(told, np.delete(np.arange(len(told)), rows)) if len(rows) else told
 
 
 def _protocol(registry: Registry, name: str | Path | Protocol, results: Path) -> Protocol:

@@ -23,18 +23,31 @@ EXTRAS = ("torchvision", "pyarrow", "ray", "lightgbm", "xgboost", "tensorboard",
 
 
 @click.command("doctor", cls=Command)
+@click.argument("protocols", nargs=-1, metavar="[PROTOCOL]...")
 @JSON
 @RESULTS
 @PLUGINS
-def command(as_json: bool, results: Path, plugins: Sequence[str], strict: bool) -> None:
-    """Examine the machine, the data folder and the plugins; exit code 1 says that some is amiss."""
-    found = {}
-    for part, told in examined(registry_of(plugins, strict), results):
+def command(
+    protocols: Sequence[str], as_json: bool, results: Path, plugins: Sequence[str], strict: bool
+) -> None:
+    """Examine the machine, the data folder and the plugins; exit code 1 says that some is amiss.
+
+    With PROTOCOLs, hold every record of theirs against the arrays beside it instead.
+    """
+    registry = registry_of(plugins, strict)
+    looked = (
+        ((name, _records(registry, name, results)) for name in protocols)
+        if protocols
+        else examined(registry, results)
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for part, told in looked:
         found[part] = told
         if not as_json:
             print_entry({part: told})
     amiss = [part for part, told in found.items() if told.get("cannot be read")]
-    amiss += found["plugins"]["left out"]
+    amiss += [reason for told in found.values() for reason in told.get("do not count", ())]
+    amiss += found.get("plugins", {}).get("left out", [])
     verdict = f"{len(amiss)} problem{'s' * (len(amiss) > 1)}: {'; '.join(amiss)}"
     if as_json:
         print_json({**found, "problems": amiss})
@@ -76,6 +89,31 @@ def examined(registry: "Registry", results: Path) -> Iterator[tuple[str, dict[st
             "left out": [str(left_out) for left_out in registry.left_out],
         },
     )
+
+
+def _records(registry: "Registry", name: str, results: Path) -> dict[str, Any]:
+    """Whether what the records of a protocol tell follows from what is kept beside them.
+
+    Raises:
+        LTBenchError: the protocol is unknown, or there are no records.
+    """
+    from ltbench.boards.verifying import contradicted
+    from ltbench.results import records
+    from ltbench.results.reading import refuse_none
+
+    protocol = registry.protocol(name)
+    track = registry.track(protocol.track)
+    every = list(records.read_all(results, protocol.name, track.name))
+    found = [one for one in every if isinstance(one, records.Record)]
+    rejected = [one for one in every if isinstance(one, records.Rejected)]
+    refuse_none(protocol, results, len(found), rejected)
+    bad = [*rejected, *contradicted(track, protocol, results, found)]
+    without = sum(record.status == "ok" and not record.arrays for record in found)
+    return {
+        "records": len(every),
+        "without arrays": without,
+        "do not count": [f"{one.path}: {one.reason}" for one in bad],
+    }
 
 
 def _version(package: str) -> str:

@@ -88,7 +88,8 @@ def _ranked(
     registry: "Registry", protocol: str, results: Path, mixed: bool, rows: bool = False
 ) -> "tuple[Board, list[Rejected]]":
     """The board of ranks; with `rows` its content tells what the test rows add."""
-    from ltbench.boards.reading import read, told_rows
+    from ltbench.boards.overviews import told_rows
+    from ltbench.boards.reading import read
 
     found = read(registry, protocol, results, mixed)
     if not rows:
@@ -101,7 +102,7 @@ def _latex(
     registry: "Registry", protocol: str, results: Path, mixed: bool
 ) -> "tuple[str, list[Rejected]]":
     from ltbench.boards.latex import latex
-    from ltbench.boards.reading import overview_of
+    from ltbench.boards.overviews import overview_of
 
     overview, rejected, _ = overview_of(registry, protocol, results, mixed)
     return latex(overview), rejected

@@ -10,6 +10,7 @@ from ltbench.texts import readable
 
 COMMANDS = (
     "check",
+    "compare",
     "doctor",
     "info",
     "leaderboard",
@@ -22,6 +23,7 @@ COMMANDS = (
     "show",
     "site",
     "status",
+    "verify",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -34,7 +34,7 @@ def command(
     strict: bool,
 ) -> None:
     """Draw a figure of the board of PROTOCOL at the width of a column, readable in grey."""
-    from ltbench.boards.reading import overview_of
+    from ltbench.boards.overviews import overview_of
     from ltbench.site.figures import figure
     from ltbench.site.paper import plot, required
 

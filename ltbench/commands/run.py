@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     help="What to run, as in 'ldam+drw+sam(rho=0.8)'; may be repeated. "
     "Without it, the protocol's own recipes.",
 )
-@click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1, not the protocol's number.")
+@click.option(
+    "--seeds",
+    metavar="N",
+    help="Seeds 0 to N-1, or which, as 10-14,101; not the protocol's number.",
+)
 @click.option("--jobs", type=int, metavar="N", help="Cells at a time; one a core, or one on a GPU.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
@@ -64,7 +68,7 @@ if TYPE_CHECKING:
 def command(
     protocol: str,
     recipes: Sequence[str],
-    seeds: int | None,
+    seeds: str | None,
     jobs: int | None,
     device: str,
     executor: str,

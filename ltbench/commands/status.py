@@ -13,7 +13,7 @@ from ltbench.training.threads import begin_with_one
 @click.command("status", cls=Command)
 @click.argument("protocol")
 @click.option("-m", "--method", "recipes", multiple=True, metavar="RECIPE")
-@click.option("--seeds", type=int, metavar="N")
+@click.option("--seeds", metavar="N", help="How many, or which, as 10-14,101.")
 @DATA
 @JSON
 @RESULTS
@@ -21,7 +21,7 @@ from ltbench.training.threads import begin_with_one
 def command(
     protocol: str,
     recipes: Sequence[str],
-    seeds: int | None,
+    seeds: str | None,
     data: Sequence[str],
     as_json: bool,
     results: Path,

@@ -35,6 +35,16 @@ Floats = NDArray[np.float64]
 Check = Callable[[Recipe], None]
 
 
+Followed = Mapping[str, tuple[float, float] | None]
+"""What follows of measures from a record's arrays: the least and the most that each can be, None
+for one that cannot be told of these rows. The recall of class 2 is called "recall 2"."""
+
+
+def around(value: float | None, slack: float) -> tuple[float, float] | None:
+    """What a measure can be, that was made again and may be off by `slack`."""
+    return None if value is None else (value - slack, value + slack)
+
+
 class Finder(Shape):
     """What `load` may ask for data: a registry."""
 
@@ -158,6 +168,8 @@ class Track(Generic[P]):
     def plan(self, protocol: P, sources: Mapping[str, Any], device: torch.device) -> None:
         """Makes sure that cells can begin.
 
+        A GPU must be left alone here: a process that has used it cannot be forked for each cell.
+
         Raises:
             LTBenchError: the protocol does not fit its data, or the device.
         """
@@ -240,6 +252,10 @@ class Track(Generic[P]):
         if labels is None or predicted is None or labels.ndim != 1:
             return None
         return labels, np.atleast_2d(predicted)
+
+    def measured(self, protocol: P, record: Record, arrays: Arrays) -> Followed:
+        """The measures that follow from what a record keeps; none where nothing is told of them."""
+        return {}
 
     def carried(self, old: Mapping[str, Any], protocol: P | None) -> dict[str, Any] | None:
         """What a record of the earlier form held as fields of this one; None if it is not ours."""

@@ -1,6 +1,10 @@
 """Picture files as arrays of bytes: what a file says beside its pixels is decided here."""
 
+import errno
 import io
+import math
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from ltbench.contract.context import Rows
+from ltbench.datasets import cache_folder
 from ltbench.errors import LTBenchError
 from ltbench.texts import line, readable
 
@@ -23,6 +28,7 @@ Source = tuple[str, Callable[[], bytes], Any]  # what to call the image, its byt
 
 GREY = ("1", "L", "LA")
 CHUNK = 1000  # images that a thread decodes at a stretch
+MOST_OF_MEMORY = 0.5  # of what is free, that the images of one split may take
 MOST_PIXELS = 62_000_000  # of one image, as of the largest cameras of 35 mm; more is a mistake
 ORIENTATION = 0x0112  # where EXIF says how a picture is to be turned
 TURNS = {
@@ -95,14 +101,9 @@ def _part(split: Split, size: int | None, coloured: bool, made: Counter[str]) ->
     """The rows of a split; what was made of its images is added up in `made`."""
     images = split.images
     first = _image(images[0], size)[0]
-    shape = (len(images), *first.shape[:2], *([3] if coloured else []))
-    try:
-        pixels = np.empty(shape, dtype=np.uint8)
-    except MemoryError:
-        raise LTBenchError(
-            f"{len(images)} images like {images[0][0]}, {_shape(first)}, do not fit into memory; "
-            "give a size to which they are cut"
-        ) from None
+    channels = 3 if coloured else 1
+    what = f"{len(images)} images like {images[0][0]}, {_shape(first)},"
+    pixels = room((len(images), channels, *first.shape[:2]), what)
 
     def decode(start: int) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -114,18 +115,58 @@ def _part(split: Split, size: int | None, coloured: bool, made: Counter[str]) ->
                     "images must be alike, or a size must be given: size in a protocol's [data], "
                     "--size for ltbench info"
                 )
-            if image.ndim > pixels.ndim - 1:
+            if image.ndim == 3 and not coloured:
                 raise _Coloured
-            pixels[position] = image if image.ndim == pixels.ndim - 1 else image[..., None]
+            pixels[position] = np.moveaxis(image, 2, 0) if image.ndim == 3 else image
             found.update(what)
         return found
 
     with ThreadPoolExecutor() as threads:
         for found in threads.map(decode, range(0, len(images), CHUNK)):
             made.update(found)
-    channels_first = np.moveaxis(pixels, 3, 1) if coloured else pixels[:, None]
     labels = torch.tensor([label for _, _, label in images])
-    return Rows(torch.from_numpy(np.ascontiguousarray(channels_first)), labels)
+    return Rows(torch.from_numpy(pixels), labels)
+
+
+def room(shape: tuple[int, ...], what: str) -> Bytes:
+    """Room for bytes of a shape: in memory, or on disk where they would take most of what is free.
+
+    On disk they stand in a file of the cache folder that nobody else sees and that is gone with the
+    process; batches are read from it as they are asked for, and what was read gives way in memory.
+
+    Raises:
+        LTBenchError: there is none of either.
+    """
+    size, free = math.prod(shape), _free_memory()
+    if free is None or size <= free * MOST_OF_MEMORY:
+        try:
+            return np.empty(shape, dtype=np.uint8)
+        except MemoryError:
+            pass
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if size > shutil.disk_usage(folder).free:
+            raise OSError(errno.ENOSPC, "no room")
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.truncate(size)
+            return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
+    except OSError as error:
+        raise LTBenchError(
+            f"{what} take {size / 2**30:.1f} GiB, which neither memory nor {folder} has room for "
+            f"({line(error)}); give a size to which they are cut, or LTBENCH_CACHE a larger folder"
+        ) from None
+
+
+def _free_memory() -> int | None:
+    """The bytes of memory that could be had, where the system tells."""
+    try:
+        for told in Path("/proc/meminfo").read_text().splitlines():
+            if told.startswith("MemAvailable:"):
+                return 1024 * int(told.split()[1])
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _image(source: Source, size: int | None) -> tuple[Bytes, set[str]]:

@@ -181,7 +181,7 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     def track(self) -> str:
         return str(self.__struct_config__.tag)
 
-    def rows(self, present: Collection[str], floor: Sequence[str] = ()) -> int:
+    def board_rows(self, present: Collection[str], floor: Sequence[str] = ()) -> int:
         """How many rows a board of it has if it is whole, of which some are present.
 
         Those are its own recipes with the floor of its track, or, on a board that has others, those

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 GROUP = "ltbench"
 REGISTERS = "register_methods"
 CORE = "ltbench."
+TELLING = (
+    *("ltbench.results.", "ltbench.scoring.measures.", "ltbench.scoring.statistics."),
+    *("ltbench.contract.track.", "ltbench.errors.", "ltbench.texts.", "ltbench.validation."),
+    *("ltbench.datasets.", "ltbench.protocols.schema.", "ltbench.training.events."),
+)
+"""What cells import and no number hangs on; data and protocols have hashes of their own."""
+
 SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
 VALUE = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
 
@@ -385,20 +392,26 @@ def _places(package: str) -> tuple[str, ...] | None:
 def core_code(modules: tuple[str, ...]) -> str:
     """A digest of what modules say, and all that these import of ltbench or of their own package.
 
-    Mending a sentence leaves it as it was. Empty for no modules.
+    Mending a sentence leaves it as it was, and so does what only tells of a cell or is told in its
+    record by a hash of its own. Empty for no modules.
     """
+    return code.digest_of(core_files(modules).values())
+
+
+def core_files(modules: Sequence[str]) -> dict[Path, str]:
+    """The files that `core_code` is of, with their sources."""
     texts: dict[Path, str] = {}
     left = list(modules)
     while left:
         module = left.pop()
         file = _origin(module)
-        if file is None or file in texts:
+        if file is None or file in texts or f"{module}.".startswith(TELLING):
             continue
         texts[file] = _text(file)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
         own = f"{package.partition('.')[0]}."
         left += [name for name in _named(texts[file], package) if name.startswith((own, CORE))]
-    return code.digest_of(texts.values())
+    return texts
 
 
 def _text(file: Path) -> str:

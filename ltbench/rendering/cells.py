@@ -70,6 +70,18 @@ def title(protocol: str, cells: int, wanted: int) -> str:
     return f"# {protocol}" + (f", incomplete: {cells} of {wanted} cells" if cells < wanted else "")
 
 
+def spans(numbers: Sequence[int]) -> str:
+    """Whole numbers, which rise, as "0 to 4, 9"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    told = (f"{one[0]} to {one[-1]}" if len(one) > 1 else str(one[0]) for one in parts)
+    return ", ".join(told)
+
+
 def amount(measure: Measure, value: float) -> str:
     """A difference in words; those of shares are in points."""
     if measure.unit == "%":

@@ -79,7 +79,7 @@ def plan(
     registry: Registry,
     protocol_name: str | Path | Protocol,
     recipes: Sequence[str | Method] = (),
-    seeds: int | Iterable[int] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
     results: Path = RESULTS,
     device: str = "cpu",
     fresh: bool = False,
@@ -110,7 +110,7 @@ def plan(
     chosen = seeds_of(seeds, protocol.seeds)
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
-    track.plan(protocol, sources, torch.device("cpu"))  # cells alone may touch a GPU
+    track.plan(protocol, sources, where)
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))

@@ -11,6 +11,8 @@ from ltbench.errors import LTBenchError
 from ltbench.running.processes import Limits
 from ltbench.texts import line
 
+MOST_SEEDS = 1_000_000  # that a span may have; more is a slip
+
 
 def several(what: str, given: Any) -> list[Any]:
     """One of something, or several: a text or a path is one."""
@@ -51,18 +53,35 @@ def whole(what: str, given: Any, least: int | None = None) -> int:
 
 
 def seeds_of(given: Any, usual: int) -> list[int]:
-    """The seeds that a number of them, or a list, asks for; `usual` are how many where none are.
+    """The seeds that are asked for: so many, a list, or a text such as "5" or "10-14,101".
+
+    `usual` are how many where nothing is.
 
     Raises:
         LTBenchError: it asks for none.
     """
     if isinstance(given, Iterable) and not isinstance(given, str | bytes | dict):
         seeds = list(dict.fromkeys(whole("seed", seed, least=0) for seed in given))
+    elif isinstance(given, str) and not given.strip().lstrip("+-").isdecimal():
+        seeds = list(
+            dict.fromkeys(seed for part in given.split(",") for seed in _span(given, part))
+        )
     else:
+        given = int(given) if isinstance(given, str) else given
         seeds = list(range(usual if given is None else whole("seeds", given)))
     if not seeds:
         raise LTBenchError(f"{_shown(given)} seeds leave nothing to run; at least 1 is needed")
     return seeds
+
+
+def _span(given: str, part: str) -> range:
+    """The seeds of one part of a text."""
+    first, dash, last = (word.strip() for word in part.partition("-"))
+    if first.isdecimal() and (last.isdecimal() or not dash):
+        span = range(int(first), int(last or first) + 1)
+        if 0 < len(span) <= MOST_SEEDS:
+            return span
+    raise LTBenchError(f"seeds {given!r}: expected how many, or which, as 10-14,101")
 
 
 def jobs_of(given: Any, usual: int) -> int:

@@ -77,14 +77,31 @@ def macro_auc(labels: Integers, probabilities: Floats) -> float | None:
 
     Ties count half. None if a class has no rows, or all of them.
     """
-    n, num_classes = probabilities.shape
+    return auc_of(labels, outranking(labels, probabilities), probabilities.shape[1])
+
+
+def outranking(labels: Integers, probabilities: Floats) -> Integers:
+    """For each row, how many rows of other classes are likelier to be of its class [N], doubled.
+
+    A tie counts once. Macro AUC follows from it to the bit.
+    """
+    count = np.zeros(len(labels), dtype=np.int64)
+    for c in np.unique(labels):
+        own = labels == c
+        among_all = _mid_ranks(probabilities[:, c])[own]
+        below = 2 * (among_all - _mid_ranks(probabilities[own, c]))
+        count[own] = 2 * (~own).sum() - np.round(below).astype(np.int64)
+    return count
+
+
+def auc_of(labels: Integers, outranking: Integers, num_classes: int) -> float | None:
+    """Macro AUC of what `outranking` [N] gave; None if a class has no rows, or all of them."""
     positives = np.bincount(labels, minlength=num_classes)
-    if (positives == 0).any() or (positives == n).any():
+    pairs = positives * (len(labels) - positives)
+    if (pairs == 0).any():
         return None
-    ranks = np.column_stack([_mid_ranks(column) for column in probabilities.T])
-    of_positives = np.bincount(labels, ranks[np.arange(n), labels], minlength=num_classes)
-    areas = (of_positives - positives * (positives + 1) / 2) / (positives * (n - positives))
-    return float(np.mean(areas))
+    above = np.bincount(labels, outranking, minlength=num_classes) / 2
+    return float(np.mean((pairs - above) / pairs))
 
 
 def expected_calibration_error(
@@ -97,6 +114,13 @@ def expected_calibration_error(
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(place, (labels == predicted) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
+
+
+def near_borders(confidence: Floats, within: float, bins: int = 15) -> int:
+    """How many confidences [N], if they are off by `within`, may be of another bin of the
+    calibration error."""
+    places = confidence * bins
+    return int((np.abs(places - np.round(places)) <= within * bins).sum())
 
 
 def relative_accuracy(accuracy: Floats, vanilla: Floats, balanced: Floats) -> Floats:
@@ -116,9 +140,22 @@ def scored(
     shot_splits: tuple[int, int],
 ) -> dict[str, float | None]:
     """Every metric of one cell by name; `class_counts` [C] are its training rows."""
+    confidence = probabilities[np.arange(len(labels)), predicted]
+    above = outranking(labels, probabilities)
+    return of_decisions(labels, predicted, confidence, above, class_counts, shot_splits)
+
+
+def of_decisions(
+    labels: Integers,
+    predicted: Integers,
+    confidence: Floats,
+    outranking: Integers,
+    class_counts: Sequence[int],
+    shot_splits: tuple[int, int],
+) -> dict[str, float | None]:
+    """Every metric, of what was decided, how surely, and what ranked above each row; each [N]."""
     num_classes = len(class_counts)
     recall = recalls(labels, predicted, num_classes)
-    confidence = probabilities[np.arange(len(labels)), predicted]
     return {
         "balanced_accuracy": balanced_accuracy(recall),
         "accuracy": accuracy(labels, predicted),
@@ -126,7 +163,7 @@ def scored(
         "worst_class": worst_class(recall),
         "g_mean": g_mean(recall),
         "macro_f1": macro_f1(labels, predicted, num_classes),
-        "macro_auc": macro_auc(labels, probabilities),
+        "macro_auc": auc_of(labels, outranking, num_classes),
         "expected_calibration_error": expected_calibration_error(labels, predicted, confidence),
     }
 

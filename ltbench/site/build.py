@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltbench.boards.overviews import overview_of
 from ltbench.boards.published import Quoted, quoted
-from ltbench.boards.reading import overview_of
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol

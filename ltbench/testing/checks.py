@@ -5,7 +5,8 @@ import io
 import math
 import pickle
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -133,12 +134,26 @@ def class_names_do_not_matter(method: Recipe, task: Task) -> None:
             renamed = partial(
                 _loss_and_slope, method, scores[:, order], new_name[labels], counts[order], **at
             )
-            _expect_renamed(plain, renamed, order)
+            with _if_probed(role):
+                _expect_renamed(plain, renamed, order)
     after = probe_scores(method, scores, counts)[:, order]
     expect(
         torch.allclose(after, probe_scores(method, scores[:, order], counts[order])),
         "expected permuted scores under permuted class names; a class's number must not count",
     )
+
+
+@contextmanager
+def _if_probed(role: str) -> Iterator[None]:
+    """Passes over a later phase in which a method acts on the network or rows, which probes lack.
+
+    In the main one a method must do without them. That it works in any is for trainings to show.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        if role == "main" or error.obj is not None:
+            raise
 
 
 def _expect_renamed(
@@ -309,20 +324,23 @@ def statistics_move_once_a_step(method: Recipe, task: Task) -> None:
 def shapes_and_kinds_are_kept(method: Recipe, task: Task) -> None:
     for dtype in (torch.float32, torch.float64):
         for phase in planned(method, counts_for(method), dtype):
-            run = probe_run(method, counts_for(method), dtype, phase=phase)
-            labels = torch.arange(8) % run.num_classes
-            scores = torch.randn(8, run.num_classes, generator=run.rng).to(dtype)
-            run.output = Output((scores,), scores.new_zeros(8, 6))
-            adjusted = method.adjust(scores, labels, run)
-            _alike("adjust", adjusted, scores.shape, dtype)
-            _alike("criterion", method.criterion(adjusted, labels, run), labels.shape, dtype)
-            weight = method.weight(labels, run)
-            if weight is not None:
-                _alike("weight", weight, labels.shape, dtype)
+            with _if_probed(phase.role):
+                run = probe_run(method, counts_for(method), dtype, phase=phase)
+                labels = torch.arange(8) % run.num_classes
+                scores = torch.randn(8, run.num_classes, generator=run.rng).to(dtype)
+                run.output = Output((scores,), scores.new_zeros(8, 6))
+                adjusted = method.adjust(scores, labels, run)
+                _alike("adjust", adjusted, scores.shape, dtype)
+                _alike("criterion", method.criterion(adjusted, labels, run), labels.shape, dtype)
+                weight = method.weight(labels, run)
+                if weight is not None:
+                    _alike("weight", weight, labels.shape, dtype)
+        run = probe_run(method, counts_for(method), dtype)
+        labels = torch.arange(8) % run.num_classes
+        scores = torch.randn(8, run.num_classes, generator=run.rng).to(dtype)
         after = method.scores(scores, run)
         _alike("scores", after, scores.shape, dtype)
         _alike("decide", method.decide(after, run), labels.shape, torch.int64)
-        run = probe_run(method, counts_for(method), dtype)
         inputs = torch.randn(8, *SHAPE, generator=run.rng).to(dtype)
         batch = method.batch(Batch(inputs, [(labels, 1.0)], torch.arange(8)), run)
         _alike("batch", batch.inputs, batch.inputs.shape, dtype)

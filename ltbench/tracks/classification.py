@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +16,20 @@ from ltbench.augmentation.views import Views
 from ltbench.contract.context import Chosen, Phase, Rows, Run
 from ltbench.contract.method import Method, hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Finder
+from ltbench.contract.track import Arrays, Finder, Followed, around
 from ltbench.datasets import Dataset, built_in
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.imbalance import shuffled_classes, with_label_noise
 from ltbench.protocols.schema import Classification, Protocol
-from ltbench.results.records import Scores, Timing
+from ltbench.results.records import Record, Scores, Timing
 from ltbench.scoring import metrics
 from ltbench.training import events
 from ltbench.training.engine import generator, portions, seeded, train
 from ltbench.training.timing import Clock
 
 WARM_UP_STEPS = 10
+CODES = 2**16 - 1  # into which a confidence is divided
+EXACT = 1e-9  # by which a number made again may differ, whatever the order of its sums
 REFERENCE_SHARE = 0.05  # of the budget's steps, timed once before training and once after
 
 
@@ -45,22 +48,25 @@ class Parts:
 
 @dataclass(frozen=True)
 class Predictions:
-    """For each test row [N] its label, the predicted one and the probability given to that.
+    """For each test row [N] its label, the predicted one, the probability given to that, and what
+    `metrics.outranking` says of it; every metric follows from these.
 
-    Of several networks the last two are [networks, N].
+    Of several networks the last three are [networks, N].
     """
 
     labels: NDArray[np.integer]
     predicted: NDArray[np.integer]
-    confidence: NDArray[np.float32]
+    confidence: NDArray[np.float64]
+    outranking: NDArray[np.integer]
 
     def arrays(self, num_classes: int) -> Arrays:
-        """As they are kept: in the smallest types that hold them."""
+        """As they are kept: in the smallest types that hold them, the confidence in 16 bits."""
         integer = np.min_scalar_type(num_classes - 1)
         return {
             "labels": self.labels.astype(integer),
             "predicted": self.predicted.astype(integer),
-            "confidence": self.confidence,
+            "confidence": np.round(self.confidence * CODES).astype(np.uint16),
+            "outranking": self.outranking.astype(np.min_scalar_type(self.outranking.max())),
         }
 
 
@@ -86,7 +92,7 @@ def plan(protocol: Classification, sources: Mapping[str, Dataset], device: torch
     Raises:
         LTBenchError: the protocol does not fit its data.
     """
-    begin(protocol, split(protocol, sources[""], 0), 0, device)
+    begin(protocol, split(protocol, sources[""], 0), 0, torch.device("cpu"))
 
 
 def seconds(protocol: Classification, dataset: Dataset, device: torch.device) -> float:
@@ -271,8 +277,8 @@ def score(
     scored = metrics.scored(
         y, decided, probabilities, parts.class_counts, protocol.scoring.shot_splits
     )
-    confidence = probabilities[np.arange(len(y)), decided].astype(np.float32)
-    return scored, Predictions(y, decided, confidence)
+    confidence = probabilities[np.arange(len(y)), decided]
+    return scored, Predictions(y, decided, confidence, metrics.outranking(y, probabilities))
 
 
 def over_networks(scored: Sequence[tuple[Scores, Predictions]]) -> tuple[Scores, Predictions]:
@@ -285,6 +291,7 @@ def over_networks(scored: Sequence[tuple[Scores, Predictions]]) -> tuple[Scores,
         found[0].labels,
         np.stack([one.predicted for one in found]),
         np.stack([one.confidence for one in found]),
+        np.stack([one.outranking for one in found]),
     )
     return {name: _mean([one[name] for one in scores]) for name in scores[0]}, predictions
 
@@ -294,16 +301,53 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def recalls_of(predictions: Predictions, num_classes: int) -> list[float | None]:
+def recalls_of(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int
+) -> list[float | None]:
     """The recall of each class, the mean over networks; None where it has no test rows."""
-    recall = np.mean(
-        [
-            metrics.recalls(predictions.labels, predicted, num_classes)
-            for predicted in np.atleast_2d(predictions.predicted)
-        ],
-        axis=0,
-    )
+    every = [metrics.recalls(labels, one, num_classes) for one in np.atleast_2d(predicted)]
+    recall = np.mean(every, axis=0)
     return [None if math.isnan(value) else value for value in recall.tolist()]
+
+
+def measured(
+    protocol: Classification,
+    record: Record,
+    found: tuple[NDArray[Any], NDArray[Any]] | None,
+    arrays: Arrays,
+) -> Followed:
+    """Every metric that follows from what a record keeps: `found` are the labels [N] of its rows
+    and those that networks gave them [networks, N].
+
+    A confidence is kept in few bits, so that one at the border of a bin may count in the next.
+    Older records do not tell what ranked above each row.
+    """
+    if found is None or "confidence" not in arrays:
+        return {}
+    labels, every = found[0].astype(np.int64), found[1].astype(np.int64)
+    kept, above = arrays["confidence"].reshape(every.shape), arrays.get("outranking")
+    coded = kept.dtype == np.uint16
+    sure = kept / CODES if coded else kept.astype(np.float64)
+    counts, borders = record.class_counts, protocol.scoring.shot_splits
+    ranked = np.zeros_like(every) if above is None else above.reshape(every.shape)
+    scores = [
+        metrics.of_decisions(labels, *one, counts, borders)
+        for one in zip(every, sure, ranked, strict=True)
+    ]
+    within = 0.5 / CODES if coded else 1e-7
+    near = max(metrics.near_borders(one, within) for one in sure)
+    slack = dict.fromkeys(scores[0], EXACT)
+    slack["expected_calibration_error"] = within + EXACT + 2 * near / len(labels)
+    if above is None:
+        del slack["macro_auc"]
+    means = {name: _mean([one[name] for one in scores]) for name in slack}
+    return {
+        **{name: around(mean, slack[name]) for name, mean in means.items()},
+        **{
+            f"recall {c}": around(recall, EXACT)
+            for c, recall in enumerate(recalls_of(labels, every, len(counts)))
+        },
+    }
 
 
 def timed(

@@ -6,7 +6,17 @@ from typing import Any
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Table, Track
+from ltbench.contract.track import (
+    Arrays,
+    Check,
+    Finder,
+    Floats,
+    Followed,
+    Grid,
+    Outcome,
+    Table,
+    Track,
+)
 from ltbench.datasets import Dataset
 from ltbench.rendering.figures import Figure, Twin, Twins
 from ltbench.rendering.overview import Overview
@@ -151,6 +161,9 @@ class CompressionTrack(Track[Compression]):
             return None
         twin = record.measures.get("twin_seconds") or 0.0
         return record.timing.relative + twin / record.timing.reference_work
+
+    def measured(self, protocol: Compression, record: Record, arrays: Arrays) -> Followed:
+        return classification.measured(protocol, record, self.decided(record, arrays), arrays)
 
     def carried(
         self, old: Mapping[str, Any], protocol: Compression | None

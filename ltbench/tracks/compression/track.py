@@ -174,7 +174,7 @@ def run(
     return Outcome(
         measures={**told, **made},
         timing=timed(clocks[0], (before + after) / 2, passes),
-        recall=recalls_of(predictions, len(dataset.classes)),
+        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
         class_counts=tailed.class_counts,
         arrays=arrays,
         notes=run.notes,

@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 from ltbench.contract.context import Rows
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Check, Finder, Floats, Grid, Outcome, Table, Track
+from ltbench.contract.track import (
+    Arrays,
+    Check,
+    Finder,
+    Floats,
+    Followed,
+    Grid,
+    Outcome,
+    Table,
+    Track,
+)
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
@@ -137,6 +147,10 @@ class DistillationTrack(Track[Distillation]):
             return found
         predicted = arrays["predicted"].reshape(record.details["networks"], -1)
         return found[0][: predicted.shape[1]], predicted
+
+    def measured(self, protocol: Distillation, record: Record, arrays: Arrays) -> Followed:
+        found = super().decided(record, arrays)  # older measures are of the rows of all networks
+        return classification.measured(protocol, record, found, arrays)
 
     def carried(
         self, old: Mapping[str, Any], protocol: Distillation | None

@@ -234,7 +234,7 @@ def run(
     return Outcome(
         measures={**measures, **told},
         timing=timed(clock, reference_work, passes, pool.owed.seconds, pool.owed.work),
-        recall=recalls_of(predictions, len(dataset.classes)),
+        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
         class_counts=parts.class_counts,
         arrays=predictions.arrays(len(parts.class_counts)) | ({} if control else stored(rows)),
         notes=run.notes,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from msgspec import structs
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Check
@@ -39,8 +40,14 @@ def small(dataset: Dataset) -> Recognition:
     return Recognition(**fields(dataset))
 
 
+def learning(dataset: Dataset) -> Recognition:
+    """A protocol whose networks learn enough to give rows different classes."""
+    protocol = small(dataset)
+    return structs.replace(protocol, budget=structs.replace(protocol.budget, epochs=20))
+
+
 def decoys_change_nothing(method: Recipe) -> None:
-    expect_deaf(method, small, run)
+    expect_deaf(method, learning, run)
 
 
 THOROUGH = named((decoys_change_nothing,))

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Check, Finder, Floats, Grid, Outcome, Track
+from ltbench.contract.track import Arrays, Check, Finder, Floats, Followed, Grid, Outcome, Track
 from ltbench.datasets import Dataset
 from ltbench.protocols.schema import Protocol
+from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
@@ -85,6 +86,9 @@ class RecognitionTrack(Track[Recognition]):
         """A twin has other rows of the same data, and all else alike."""
         parts = [part for part in TWIN if getattr(protocol, part) != getattr(other, part, None)]
         return f"it differs in [{'] and ['.join(parts)}]" if parts else None
+
+    def measured(self, protocol: Recognition, record: Record, arrays: Arrays) -> Followed:
+        return classification.measured(protocol, record, self.decided(record, arrays), arrays)
 
     def carried(
         self, old: Mapping[str, Any], protocol: Recognition | None

@@ -74,7 +74,7 @@ def run(
         measures=scored,
         timing=timed(clock, (before + after) / 2, passes),
         transductive=transductive,
-        recall=recalls_of(predictions, len(dataset.classes)),
+        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
         class_counts=parts.class_counts,
         arrays=predictions.arrays(len(parts.class_counts)),
         notes=run.notes,

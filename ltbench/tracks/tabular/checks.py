@@ -20,6 +20,7 @@ from ltbench.testing.probes import as_recipe
 from ltbench.testing.report import expect, named
 from ltbench.testing.task import MARK, Spy, Task, Trained, counts_for, rows_of
 from ltbench.tracks.tabular import track as tabular
+from ltbench.tracks.tabular.folds import FOLDS, stratified
 from ltbench.tracks.tabular.problem import TableData, Tabular
 from ltbench.tracks.tabular.tables import TableRows
 
@@ -90,7 +91,7 @@ def _columns(inputs: Tensor) -> Tensor:
 
 def run_marked(method: Recipe, rows: Rows, mark: float) -> None:
     """Scores a fold of a table whose rows to score hold a mark in every column."""
-    place = torch.from_numpy(tabular.stratified(rows.labels.numpy(), tabular.FOLDS, 0))
+    place = torch.from_numpy(stratified(rows.labels.numpy(), FOLDS, 0))
     inputs = rows.inputs.flatten(1)[:, :COLUMNS].clone()
     inputs[place == 0] = mark
     classes = tuple(map(str, rows.labels.unique().tolist()))

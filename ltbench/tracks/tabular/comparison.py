@@ -193,7 +193,7 @@ def compare(protocol: Tabular, found: Sequence[Record]) -> Comparison:
         learners=learners,
         machines=sorted({machine_of(one) for own in told.values() for one, of in own if of}),
         cells=sum(one.seed < protocol.seeds for one in found),
-        wanted=protocol.rows(recipes, FLOOR) * len(protocol.tables) * protocol.seeds,
+        wanted=protocol.board_rows(recipes, FLOOR) * len(protocol.tables) * protocol.seeds,
         floor=last,
         resolution=beside[last].resolution() if last else None,
         friedman=friedman,

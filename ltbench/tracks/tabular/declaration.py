@@ -8,9 +8,10 @@ import msgspec
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Board, Check, Finder, Outcome, Track
+from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Track
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
+from ltbench.tracks.tabular.kept import measured
 from ltbench.tracks.tabular.measures import MEASURES, NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, parts_of, told
 from ltbench.tracks.tabular.problem import FLOOR, Tabular
@@ -81,6 +82,12 @@ class TabularTrack(Track[Tabular]):
         ranking = protocol.scoring.ranking
         first = ranking if ranking in NAMES else NAMES[0]
         return [first, *(name for name in NAMES if name != first)]
+
+    def decided(self, record: Record, arrays: Arrays) -> None:
+        """Learners decide apart, and no label of a row is that of all."""
+
+    def measured(self, protocol: Tabular, record: Record, arrays: Arrays) -> Followed:
+        return measured(protocol, record, arrays)
 
     def carried(self, old: Mapping[str, Any], protocol: Tabular | None) -> dict[str, Any] | None:
         parts = msgspec.convert(old.get("parts", {}), dict[str, Part])

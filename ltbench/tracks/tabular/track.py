@@ -25,6 +25,8 @@ from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
 from ltbench.tracks.tabular import learners
 from ltbench.tracks.tabular.features import constant
+from ltbench.tracks.tabular.folds import FOLDS, stratified
+from ltbench.tracks.tabular.kept import Decided, arrays_of
 from ltbench.tracks.tabular.measures import NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, summed, told
 from ltbench.tracks.tabular.problem import Tabular
@@ -46,7 +48,6 @@ from ltbench.validation import convert
 if TYPE_CHECKING:
     from ltbench.tracks.tabular.tables import TableRows
 
-FOLDS = 2
 NEVER = {"adapt"}
 CALLED = {"resample", "sampling_weights", "prepare", "weight", "scores", "decide"}
 ON_MODELS = {"build", "finish"}
@@ -161,15 +162,19 @@ def run(
     A learner that fails or cannot take the recipe costs its own part only.
     """
     folds = cut(table, seed, protocol.scoring.folds)
-    parts = {}
+    parts: dict[str, Part] = {}
+    decided: dict[str, list[Decided]] = {}
     for k, name in enumerate(protocol.learners):
         with events.part(k, len(protocol.learners)), events.heard_by(None):
-            parts[name] = _part(protocol, recipe, seed, table, name, folds)
+            parts[name], there = _part(protocol, recipe, seed, table, name, folds)
+        if parts[name].status == "ok":
+            decided[name] = there
     counts = np.bincount(table.labels, minlength=len(table.classes))
     status, reason = ended(parts)
     return Outcome(
         **told(parts),
         class_counts=counts.tolist(),
+        arrays=arrays_of(table.labels, table.positive, seed, [*decided.values()]),
         notes=list(table.notes),
         details=Parts(parts),
         status=status,
@@ -179,7 +184,7 @@ def run(
 
 def _part(
     protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, folds: list[Fold]
-) -> Part:
+) -> tuple[Part, list[Decided]]:
     try:
         refuse_unmet(recipe, name, table)
         results = [
@@ -189,14 +194,15 @@ def _part(
     # A stranger's method may raise anything at all; that must cost its own part only.
     except (Exception, SystemExit) as error:
         status, reason = failure(error, recipe)
-        return Part(status=status, reason=reason)
-    values, timings, notes = zip(*results, strict=True)
-    return Part(
+        return Part(status=status, reason=reason), []
+    values, timings, notes, decided = zip(*results, strict=True)
+    part = Part(
         status="ok",
         notes=[*dict.fromkeys(note for fold in notes for note in fold)],
         metrics={metric: mean([v[metric] for v in values]) for metric in NAMES},
         timing=summed(timings),
     )
+    return part, [*decided]
 
 
 def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
@@ -223,8 +229,8 @@ def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
 
 def scored(
     protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, fold: Fold
-) -> tuple[dict[str, float | None], Timing, list[str]]:
-    """The metrics, cost and notes of one fold."""
+) -> tuple[dict[str, float | None], Timing, list[str], Decided]:
+    """The metrics, cost and notes of one fold, and what was decided of its rows."""
     warm_up(protocol, name, fold)
     with Clock(CPU) as plain:
         fit(protocol, Recipe(Method()), name, fold.train, fold, seed)
@@ -235,11 +241,16 @@ def scored(
     scores = scores.double()
     held, labels = held_out()
     offsets = best_offsets(held.numpy(), labels.numpy(), "f1", table.positive)
-    values = metrics.scored_decisions(
-        fold.test.labels.numpy(),
+    decided = Decided(
         predicted.numpy(),
         (scores.numpy() + offsets).argmax(axis=1),
         scores.softmax(dim=1).numpy(),
+    )
+    values = metrics.scored_decisions(
+        fold.test.labels.numpy(),
+        decided.predicted,
+        decided.tuned,
+        decided.probabilities,
         table.positive,
     )
     timing = Timing(
@@ -250,7 +261,7 @@ def scored(
         passes=fitted.run.passes / len(fold.train),
         peak_memory_mb=clock.peak_memory_mb,
     )
-    return values, timing, fitted.run.notes
+    return values, timing, fitted.run.notes, decided
 
 
 def _held_out(
@@ -401,23 +412,6 @@ def cut(table: "TableRows", seed: int, inner: int) -> list[Fold]:
             )
         )
     return folds
-
-
-def stratified(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold [N] of each row: those of a class are dealt out in turn, shuffled by the seed.
-
-    A class of one row is in none (-1), so that it can be fitted every time. Classes begin where
-    the one before ended, which keeps the folds alike in size.
-    """
-    random = np.random.RandomState(seed)
-    place = np.full(len(labels), -1)
-    start = 0
-    for c in np.unique(labels):
-        rows = random.permutation(np.flatnonzero(labels == c))
-        if len(rows) > 1:
-            place[rows] = (start + np.arange(len(rows))) % folds
-            start += len(rows)
-    return place
 
 
 def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int64]) -> Fold:
