@@ -46,8 +46,11 @@ def kept(path, results, shared=True, seeds=3):
     for record in records(given, seeds=seeds):
         right = hard < record.measures["balanced_accuracy"]
         predicted = np.where(right, labels, (labels + 1) % 10).astype(np.uint8)
-        arrays = {"labels": labels, "predicted": predicted, "confidence": np.ones(200, "float32")}
-        write(results, structs.replace(record, digest=""), arrays)
+        arrays = {"labels": labels, "predicted": predicted}
+        reached = float(right.mean())
+        told = {"balanced_accuracy": reached, "accuracy": reached}
+        recall = right.reshape(10, 20).mean(axis=1).tolist()
+        write(results, structs.replace(record, measures=told, recall=recall), arrays)
     return given
 
 
