@@ -10,7 +10,7 @@ import pytest
 from sample_board import HOSTILE, RECIPES, fill
 
 from ltbench import LTBenchError
-from ltbench.registry.registry import installed
+from ltbench.registry.registry import Registry, installed
 from ltbench.site import writing
 from ltbench.site.build import build, marked
 from ltbench.texts import visible
@@ -222,3 +222,39 @@ def test_a_board_of_very_many_recipes_stays_small(tiny, tmp_path):
     page = site.files["boards/tiny.html"]
     assert len(page) < 1_500_000
     assert "more are in the numbers" in page.decode()
+
+
+FOREIGN = '''
+"""<script>alert(1)</script> \u202e a module"""
+from ltbench import Method, hookimpl
+
+class Foreign(Method):
+    """<img src=x onerror=alert(1)> & \u202e {{ 7 * 7 }}"""
+
+    name = "foreign"
+    reference = "javascript:alert(1) <b>arXiv:2107.09249</b>"
+
+    def __init__(self, kind: str = "<i>'\\""):
+        self.kind = kind
+
+    def scores(self, scores, run):
+        return scores
+
+@hookimpl
+def register_methods(register):
+    register(Foreign)
+'''
+
+
+def test_what_a_method_says_of_itself_is_text_too(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("Digits, for", "<b>Digits</b> {{ 7 * 7 }}, for"))
+    fill(tiny, tmp_path / "results")
+    (tmp_path / "foreign.py").write_text(FOREIGN)
+    registry = Registry([tmp_path / "foreign.py"])
+    site = build(registry, tmp_path / "results", [str(tiny)])
+    page = site.files["methods/foreign.html"].decode()
+    assert "<img" not in page and "&lt;img src=x" in page
+    assert "{{ 7 * 7 }}" in page
+    assert "\u202e" not in page and 'href="javascript' not in page and "<i>" not in page
+    assert 'href="https://arxiv.org/abs/2107.09249"' in page
+    assert "&lt;b&gt;Digits&lt;/b&gt; {{ 7 * 7 }}" in site.files["boards/tiny.html"].decode()
