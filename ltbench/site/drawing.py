@@ -267,7 +267,8 @@ def _forest(figure: Forest, width: int) -> Drawing:
         said = f"{visible(row.name)[:200]}: {written(figure.measure, row)}, {SAID[row.verdict]}"
         drawing.add(Text(names, y + 4, cut(row.name, names - 4), "end", "name", said))
         if row.dots:
-            drawing.add(Dots([(scale(scaled(dot)), y + 5.5) for dot in row.dots], "seed"))
+            seen = [scaled(dot) for dot in row.dots if low <= scaled(dot) <= high]
+            drawing.add(Dots([(scale(dot), y + 5.5) for dot in seen], "seed"))
         if row.low is not None and row.high is not None:
             ends_of = scale(scaled(row.low)), scale(scaled(row.high))
             drawing.add(Lines([[(x, y) for x in ends_of]], f"bar {row.verdict}"))

@@ -126,7 +126,7 @@ def _add(axes: Any, mark: Any, point: float, order: int) -> None:
             x, y = zip(*one, strict=True) if one else ((), ())
             axes.plot(x, y, color=colour, lw=width * point, ls=dash, zorder=order, clip_on=False)
     elif isinstance(mark, Dots):
-        x, y = zip(*mark.points, strict=True)
+        x, y = zip(*mark.points, strict=True) if mark.points else ((), ())
         size = (2.4 * point) ** 2
         axes.scatter(x, y, s=size, color="#8a939e", linewidths=0, zorder=order, clip_on=False)
     elif isinstance(mark, Sign):
@@ -149,7 +149,10 @@ def _add(axes: Any, mark: Any, point: float, order: int) -> None:
             fill = FILLS[mark.style]
             axes.add_patch(Rectangle((left, top), wide, mark.height, lw=0, fc=fill, zorder=order))
     elif isinstance(mark, Text):
+        from matplotlib.patheffects import withStroke
+
         words = mark.style.split()
+        halo = [withStroke(linewidth=2.5 * point, foreground="white")] if "name" in words else []
         size = FONTS[next((word for word in words if word in FONTS), "")]
         ink = "#ffffff" if "strong" in words else GREY if "faint" in words else INK
         axes.text(
@@ -165,6 +168,7 @@ def _add(axes: Any, mark: Any, point: float, order: int) -> None:
             rotation_mode="anchor",
             zorder=order,
             parse_math=False,
+            path_effects=halo,
         )
 
 

@@ -1,7 +1,8 @@
 """A threshold for each group of classes (after Jung et al., 2025, on groups of rows).
 
 The paper fits thresholds of a binary detector to groups of texts; for many classes, groups of
-classes and offsets of their scores take that place, which is our adaptation.
+classes and offsets of their scores take that place, which is our adaptation. For groups of rows
+there is `fairopt`.
 """
 
 import torch

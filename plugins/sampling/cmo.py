@@ -57,6 +57,7 @@ class CMO(Method):
                 for labels, of in batch.targets
                 for pair in ((labels, share * of), (front.labels, (1 - share) * of))
             ],
+            groups=tuple(g for own in batch.groups for g in (own, front.groups)),
         )
 
     def box(self, x, run):

@@ -30,6 +30,7 @@ class Mixup(Method):
                 for labels, of in batch.targets
                 for pick, part in ((slice(None), share), (order, 1 - share))
             ],
+            groups=tuple(g[pick] for g in batch.groups for pick in (slice(None), order)),
         )
 
 

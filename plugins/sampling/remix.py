@@ -40,6 +40,7 @@ class Remix(Method):
             batch,
             inputs=beside(torch.lerp(x[order], x, share), unlabelled),
             targets=targets,
+            groups=tuple(g[pick] for g in batch.groups for pick in (slice(None), order)),
         )
 
     def part(self, share, first, second):

@@ -13,8 +13,7 @@ class Undersampling(Method):
     With `shot_splits`, such as (20, 100), less is dropped. Classes of many rows, more than the
     second number, are cut to the size of the largest class that has no more; medium ones to that
     of the largest with few rows, fewer than the first; those keep all. This form is our choice.
-    In SUBG (Idrissi et al., CLeaR 2022) a group is a class with an attribute, which no protocol
-    here has; without attributes SUBG is SUBY, which is what this does by default.
+    By default this is SUBY of Idrissi et al. (CLeaR 2022); `subg` cuts groups in that way.
     """
 
     name = "undersampling"

@@ -107,6 +107,7 @@ class RCAL(Method):
                 for labels, of in batch.targets
                 for own, part in ((True, share), (False, 1 - share))
             ],
+            groups=tuple(g for own in batch.groups for g in (own, own.flip(0))),
         )
 
     def adjust(self, scores, labels, run):

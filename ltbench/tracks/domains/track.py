@@ -1,0 +1,221 @@
+"""Domains: train a network on rows of several domains, score it in each cell of the test split."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from ltbench.contract.context import Rows, Run
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Arrays, Finder, Followed, Outcome, around
+from ltbench.datasets import Dataset
+from ltbench.results.records import Record, Scores
+from ltbench.tracks import classification
+from ltbench.tracks.classification import (
+    EXACT,
+    REFERENCE_SHARE,
+    WARM_UP_STEPS,
+    Predictions,
+    recalls_of,
+    refuse_adapting,
+    refuse_foreign,
+    refuse_needs,
+    time_plain,
+    timed,
+)
+from ltbench.tracks.domains import metadata
+from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, cell_of
+from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
+from ltbench.tracks.domains.problem import Domains
+from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
+from ltbench.training import checkpoints
+from ltbench.training.engine import hidden_order, predict, train
+from ltbench.training.timing import Clock
+
+SUPPLIES = frozenset({GROUPS, TEST_GROUPS})
+OF_ROWS = ("accuracy", "macro_f1", "expected_calibration_error")
+"""Measures of test rows as they are, which a domain that is held out has no part in."""
+
+
+class OfCells(Struct, frozen=True):
+    """What a record keeps beside its measures: the names of domains, and their cells [G, C].
+
+    `rows` are those trained on, `tested` those tested on, and a recall is None where there are
+    none of these. A domain that was held out comes last, with no rows to train on.
+    """
+
+    domains: list[str]
+    rows: list[list[int]]
+    tested: list[list[int]]
+    recalls: list[list[float | None]]
+
+
+def load(registry: Finder, protocol: Domains) -> dict[str, Dataset]:
+    """The protocol's one data set, with classes merged where it says so.
+
+    Raises:
+        LTBenchError: it cannot be had, or lacks what the protocol names.
+    """
+    if protocol.metadata is not None:
+        found: dict[str, Dataset] = {"": metadata.read(registry, protocol)}
+    else:
+        found = classification.load(registry, protocol)
+    return {"": merged(found[""], protocol.merged)} if protocol.merged else found
+
+
+def seconds(protocol: Domains, dataset: Dataset, device: torch.device) -> float:
+    """About what a cell of plain training takes here, measured for a moment."""
+    parts = cut(protocol, dataset, 0).parts
+    time_plain(protocol, parts, 0, device, WARM_UP_STEPS)
+    work = time_plain(protocol, parts, 0, device)
+    if device.type == "cpu":
+        work /= protocol.compute.threads  # it is that of all threads
+    return work * (1 + 2 * REFERENCE_SHARE)
+
+
+def begin(protocol: Domains, rows: Cut, seed: int, device: torch.device) -> Run:
+    """A run at its start, that knows the cells of its training rows."""
+    run = classification.begin(protocol, rows.parts, seed, device)
+    cells = torch.from_numpy(rows.seen).to(device, run.counts.dtype)
+    run.granted = DomainGrants(cells=cells)
+    return run
+
+
+def run(
+    protocol: Domains, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+) -> Outcome:
+    """Trains `recipe` with one seed and scores its last epoch in each cell of the test split.
+
+    Raises:
+        Unmet: the recipe needs what the protocol does not supply.
+        Diverged: the loss or the scores are not finite.
+        LTBenchError: the protocol does not fit the data.
+    """
+    refuse_unmet(protocol, recipe, len(dataset.classes))
+    rows = cut(protocol, dataset, seed)
+    parts = rows.parts
+    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
+    before = time_plain(protocol, parts, seed, device)
+    run = begin(protocol, rows, seed, device)
+    train_rows = parts.train.to(device)
+    validation = parts.validation.to(device) if parts.validation is not None else None
+    kept = checkpoints.current()
+    resume = kept.read(run)
+    with Clock(device, kept.earlier) as clock:
+        model = train(
+            recipe,
+            train_rows,
+            run,
+            protocol.budget.batch_size,
+            validation,
+            checkpoint=partial(kept.write, recipe, run, clock),
+            due=kept.due,
+            resume=resume,
+        )
+    after = time_plain(protocol, parts, seed, device)
+
+    test = parts.test().to(device)
+    run.groups = told_groups(recipe, test, run)
+    scores, predicted = predict(recipe, model, test.inputs, run)
+    scored, predictions, details = score(protocol, rows, test, scores, predicted)
+    tested = np.array(details.tested)
+    for note in (
+        *lacking("training", rows.names, rows.seen, dataset.classes),
+        *lacking("test", rows.names, tested, dataset.classes),
+    ):
+        run.note(note)
+    passes = run.passes / (len(parts.train) * protocol.budget.epochs)
+    return Outcome(
+        measures=scored,
+        timing=timed(clock, (before + after) / 2, passes),
+        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
+        class_counts=parts.class_counts,
+        arrays=arrays(predictions, test, rows.cells),
+        notes=run.notes,
+        details=details,
+        continued=kept.times,
+    )
+
+
+def told_groups(recipe: Recipe, test: Rows, run: Run) -> Tensor | None:
+    """The domains of test rows for a recipe that asks for them, in the order it is to decide in."""
+    if TEST_GROUPS not in recipe.all_needs:
+        return None
+    assert test.groups is not None
+    run.note("it is told the group of each test row, which other recipes are not")
+    return test.groups[hidden_order(test.inputs, run.seed)]
+
+
+def score(
+    protocol: Domains, rows: Cut, test: Rows, scores: Tensor, predicted: Tensor
+) -> tuple[Scores, Predictions, OfCells]:
+    """Every measure of a cell, its predictions, and what its record keeps beside.
+
+    Measures are of the domains that were trained on; a domain held out has one of its own.
+    """
+    parts, (number, num_classes) = rows.parts, rows.cells.shape
+    assert test.groups is not None
+    _, predictions = classification.score(protocol, parts, test.labels, scores, predicted)
+    groups = test.groups.cpu().numpy()
+    recall = cell_recalls(predictions.labels, predictions.predicted, groups, (number, num_classes))
+    tested = cell_of(test.groups, test.labels, num_classes).bincount(minlength=recall.size)
+    within = len(rows.seen)
+    known = test.groups < within
+    of_rows, _ = classification.score(
+        protocol, parts, test.labels[known], scores[known], predicted[known]
+    )
+    measures = scored_cells(recall[:within], rows.seen, protocol.scoring.shot_splits)
+    measures |= {name: of_rows[name] for name in OF_ROWS}
+    measures["unseen"] = float(np.nanmean(recall[-1])) if rows.held_out else None
+    details = OfCells(
+        list(rows.names),
+        rows.cells.tolist(),
+        tested.view(recall.shape).tolist(),
+        listed(recall),
+    )
+    return measures, predictions, details
+
+
+def measured(protocol: Domains, record: Record, arrays: Arrays, details: OfCells) -> Followed:
+    """Every measure that follows from what a record keeps of its test rows and its cells."""
+    labels, predicted, groups = (arrays[name] for name in ("labels", "predicted", "groups"))
+    cells = np.array(details.rows)
+    within = len(cells) - (protocol.held_out != "none")
+    recall = cell_recalls(labels.astype(np.int64), predicted.astype(np.int64), groups, cells.shape)
+    told = scored_cells(recall[:within], cells[:within], protocol.scoring.shot_splits)
+    told["unseen"] = float(np.nanmean(recall[-1])) if within < len(cells) else None
+    whole, known = of_rows(protocol, record, arrays), groups < within
+    inside = of_rows(protocol, record, {name: kept[known] for name, kept in arrays.items()})
+    return {
+        **{name: around(value, EXACT) for name, value in told.items()},
+        **{name: inside[name] for name in OF_ROWS},
+        **{name: value for name, value in whole.items() if name.startswith("recall ")},
+    }
+
+
+def of_rows(protocol: Domains, record: Record, arrays: Arrays) -> Followed:
+    """What follows of test rows as they are, whatever their domains."""
+    found = arrays["labels"], np.atleast_2d(arrays["predicted"])
+    return classification.measured(protocol, record, found, arrays)
+
+
+def arrays(predictions: Predictions, test: Rows, cells: Index) -> Arrays:
+    """As other networks keep them, with the domain of each test row."""
+    assert test.groups is not None
+    domains, num_classes = cells.shape
+    groups = test.groups.cpu().numpy().astype(np.min_scalar_type(domains - 1))
+    return {**predictions.arrays(num_classes), "groups": groups}
+
+
+def refuse_unmet(protocol: Domains, recipe: Recipe, num_classes: int) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: a need is not met, or a method acts on another kind of model.
+    """
+    refuse_foreign(protocol, recipe)
+    refuse_adapting(protocol, recipe)
+    supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
+    refuse_needs(protocol, recipe, supplied)

@@ -1,0 +1,1 @@
+"""Several domains or groups: draws, losses and regularisers that tell them apart."""
