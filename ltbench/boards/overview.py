@@ -11,6 +11,7 @@ from ltbench.boards.leaderboard import Leaderboard, Row
 from ltbench.boards.markdown import explained, outcome_of, said_of
 from ltbench.contract.track import Track
 from ltbench.rendering.cells import DASH, resolved
+from ltbench.rendering.figures import Twin, Twins
 from ltbench.rendering.overview import Entry, Overview, turned, verdict_of
 from ltbench.results.records import Record
 from ltbench.scoring.measures import Measure
@@ -51,7 +52,23 @@ def overview(track: Track[Any], board: Leaderboard, records: Sequence[Record]) -
         pairs=board.pairs,
         contrasts=[(one.first, one.second, outcome_of(ranking, one)) for one in board.contrasts],
     )
-    return replace(made, figures=tuple(track.figures(made)))
+    return replace(made, figures=(*_twins(made), *track.figures(made)))
+
+
+def _twins(made: Overview) -> list[Twins]:
+    """What each recipe reaches, and what on its balanced twin, where a measure `twin` tells that.
+
+    It stands here, as a line in a track's own files would make another code of its records.
+    """
+    if all(one.name != "twin" for one in made.measures):
+        return []
+    ranking, rows = made.ranking, []
+    for entry in made.entries:
+        own, twin = (entry.means[name].mean for name in (ranking.name, "twin"))
+        if own is not None and twin is not None:
+            rows.append(Twin(entry.recipe, own, twin))
+    title = f"{ranking.called} on long-tailed rows and on as many that are balanced"
+    return [Twins(title, "long-tailed", "balanced twin", rows, ranking)] if rows else []
 
 
 def _values(measure: Measure, own: Sequence[Record]) -> dict[int, float]:

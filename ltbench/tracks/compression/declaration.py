@@ -1,6 +1,6 @@
 """The declaration of compression: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,8 +18,6 @@ from ltbench.contract.track import (
     Track,
 )
 from ltbench.datasets import Dataset
-from ltbench.rendering.figures import Figure, Twin, Twins
-from ltbench.rendering.overview import Overview
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, SHARES, Measure
 from ltbench.tracks import classification
@@ -145,16 +143,6 @@ class CompressionTrack(Track[Compression]):
     def derived(self, protocol: Compression, grid: Grid) -> Mapping[str, Floats]:
         """What the balanced twin has more of what ranks."""
         return {"imbalance_loss": grid.values["twin"] - grid.values[self.shown(protocol)[0]]}
-
-    def figures(self, overview: Overview) -> Sequence[Figure]:
-        """What each recipe reaches on the long-tailed rows and on its balanced twin."""
-        ranking, rows = overview.ranking, []
-        for entry in overview.entries:
-            own, twin = (entry.means[name].mean for name in (ranking.name, "twin"))
-            if own is not None and twin is not None:
-                rows.append(Twin(entry.recipe, own, twin))
-        title = f"{ranking.called} on long-tailed rows and on as many that are balanced"
-        return [Twins(title, "long-tailed", "balanced twin", rows, ranking)] if rows else []
 
     def units(self, record: Record) -> float | None:
         if record.timing is None:
