@@ -63,11 +63,15 @@ class Seen:
         self.page.on("console", lambda said: self.faults.append(said.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", self._asked)
-        self.page.on("requestfailed", lambda asked: self.faults.append(f"failed: {asked.url}"))
+        self.page.on("requestfailed", self._failed)
 
     def _asked(self, request):
         if not request.url.startswith((f"file://{self.site}/", "data:")):
             self.faults.append(f"asks for {request.url}")
+
+    def _failed(self, request):
+        if request.failure != "net::ERR_ABORTED":  # a picture of a page that was left meanwhile
+            self.faults.append(f"{request.failure}: {request.url}")
 
     def open(self, place):
         self.page.goto("about:blank")
