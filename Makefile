@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test bench lint tables clean
+.PHONY: setup demo test bench lint tables site clean
 
 setup: .venv/.done
 
@@ -41,6 +41,9 @@ tables: setup
 	@awk '/^\|/ { print; table = 1; next } table { exit }' leaderboards/digits-lt/table.md | \
 		while IFS= read -r line; do grep -qxF -e "$$line" README.md \
 			|| { echo "README.md does not show: $$line"; exit 1; }; done
+
+site: setup
+	$(BIN)/ltbench site --into build/site
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -36,3 +36,17 @@ def line(value: object, says: Callable[[Any], str] = str) -> str:
         text = "it cannot say what it is"
     text = " ".join(readable(text).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+HIDDEN = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
+"""The kinds of letters that are not seen, or that turn others round."""
+
+
+def visible(text: str) -> str:
+    """A text in which letters that are not seen, or turn others round, are told by their code."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"‹U+{ord(letter):04X}›" if unicodedata.category(letter) in HIDDEN else letter
+        for letter in readable(text)
+    )

@@ -14,6 +14,7 @@ HOUSE = Path(__file__).parents[1] / "ltbench"
 WINGS = (
     "api",
     "commands",
+    "site",
     "boards",
     "running",
     "tracks",
@@ -146,7 +147,7 @@ def test_a_tracks_folder_is_imported_from_within_alone():
 
 @pytest.mark.parametrize("track", TRACKS)
 def test_no_line_outside_of_its_folder_names_a_track(track):
-    named = re.compile(rf"\b{track}\b", re.IGNORECASE)
+    named = re.compile(rf"(?<!begin{{)(?<!end{{)\b{track}\b", re.IGNORECASE)  # LaTeX has one too
     wrong = [
         f"{file.relative_to(HOUSE.parent)}:{number}: {line.strip()}"
         for file in sorted(HOUSE.rglob("*"))

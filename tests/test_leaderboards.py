@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 from msgspec import structs
+from scipy.stats import ttest_rel
 
 import ltbench
 from ltbench import LTBenchError
@@ -8,7 +10,7 @@ from ltbench.boards.markdown import markdown
 from ltbench.boards.reading import read
 from ltbench.registry.registry import Registry, installed
 from ltbench.results.records import Origin, Record, Timing, encoded, path_of, write
-from ltbench.scoring.statistics import Mean
+from ltbench.scoring.statistics import Mean, differences, pairs_of
 
 MINE = """
 from ltbench import Method, hookimpl
@@ -500,3 +502,28 @@ def test_a_frame_has_a_row_for_each_recipe(tmp_path, tiny, record):
     assert frame["recipe"].tolist() == ["erm"]
     assert frame["balanced_accuracy"].tolist() == [0.5]
     assert {"rank_best", "delta_low", "relative", "ok", "failed"} <= set(frame.columns)
+
+
+def test_pairs_come_in_the_order_of_rows_with_both_p_values(fixed, record):
+    levels = {"erm": 0.5, "better": 0.7, "a-best": 0.8}
+    noise = {"erm": 0.0, "better": 0.01, "a-best": -0.02}
+    found = [
+        record(name, seed, level + 0.02 * seed + noise[name] * (seed % 2))
+        for name, level in levels.items()
+        for seed in range(4)
+    ]
+    pairs = build(fixed, found).pairs
+    assert pairs.recipes == ["a-best", "better", "erm"]
+    assert pairs.difference == pytest.approx([0.085, 0.29, 0.205])
+    assert pairs.n == [4, 4, 4]
+    alone = ttest_rel([0.7, 0.71, 0.7, 0.71], [0.5, 0.5, 0.5, 0.5])
+    interval = alone.confidence_interval()
+    assert pairs.half[2] == pytest.approx((interval.high - interval.low) / 2, abs=1e-6)
+    assert pairs.p[2] == pytest.approx(alone.pvalue, rel=5e-3)
+    assert all(one <= other for one, other in zip(pairs.p, pairs.adjusted_p, strict=True))
+
+
+def test_a_difference_where_less_is_better_is_told_as_it_is():
+    pairs = pairs_of(-np.array([[0.1, 0.2, 0.3], [0.3, 0.5, 0.6]]))
+    told = differences(pairs, ["one", "other"], [0, 1], -1.0)
+    assert told.difference == pytest.approx([-0.266667])

@@ -12,6 +12,7 @@ import ltbench as public
 from ltbench import Board, LTBenchError, Measure
 from ltbench.boards import markdown, stability
 from ltbench.boards.leaderboard import build
+from ltbench.boards.overviews import overview_of
 from ltbench.boards.reading import read
 from ltbench.contract.track import refusal
 from ltbench.registry.registry import Registry
@@ -341,3 +342,26 @@ def test_the_drop_of_an_error_is_what_it_grows_by(registry, tmp_path):
     # half of the gap times t with one degree of freedom, 12.706
     assert table(text, ["recipe"])[1][2:] == ["1.05 ± 0.64", "2.50 ± 12.71", "1.45 ± 12.07"]
     assert "Mean error in m, means over the seeds" in legends(text)
+
+
+def test_pages_and_figures_show_a_track_of_ones_own_and_less_may_be_better(registry, results):
+    from ltbench.site.build import build as built
+    from ltbench.site.figures import forest, tradeoff
+
+    overview, *_ = overview_of(registry, "harbour", results)
+    gains = {one.recipe: one.gain for one in overview.entries}
+    assert gains["bounded"].mean == pytest.approx(1.1) and gains["bounded"].low > 0
+    drawn = {row.name: row for row in forest(overview).rows}
+    assert drawn["bounded"].verdict == "better"
+    assert drawn["bounded"].dots == pytest.approx((1.0, 1.1, 1.2))
+    points = {point.name: point for point in tradeoff(overview).points}
+    assert points["bounded"].front and not points["erm"].front and "oracle" not in points
+    page = built(registry, results, ["harbour"]).files["boards/harbour.html"].decode()
+    assert "mean error" in page and "+1.10" in page
+
+
+def test_a_board_of_its_own_without_an_overview_says_so(registry, results, monkeypatch):
+    own = Board(RECORD, lambda: "", lambda: None)
+    monkeypatch.setattr(RangingTrack, "compare", lambda self, protocol, records: own)
+    with pytest.raises(LTBenchError, match="tells no overview"):
+        overview_of(registry, "harbour", results)

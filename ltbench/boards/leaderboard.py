@@ -20,6 +20,7 @@ from ltbench.scoring.statistics import (
     NOTHING,
     Booleans,
     Cost,
+    Differences,
     Floats,
     Integers,
     Mean,
@@ -27,6 +28,7 @@ from ltbench.scoring.statistics import (
     Resolution,
     best_first,
     costs_of,
+    differences,
     interval,
     means_of,
     medians,
@@ -61,9 +63,10 @@ class Row(Struct, frozen=True, kw_only=True):
     """What a recipe is worth; `delta` is the paired difference to the reference.
 
     Its interval is that of this difference alone, and so is `delta_p`; `delta_adjusted_p` is for
-    all pairs of rows that are ranked. Of `board_seeds`, those that it needs to stand beside others,
-    a row lacks `missing_seeds`; one that lacks any has no rank and stands below. `control` says
-    that it stands outside of what is ranked.
+    all pairs of rows that are ranked. `delta_rows_error` is the standard error that the test rows
+    give it beside the seeds, where that was asked for and can be told. Of `board_seeds`, those that
+    it needs to stand beside others, a row lacks `missing_seeds`; one that lacks any has no rank and
+    stands below. `control` says that it stands outside of what is ranked.
     """
 
     recipe: str
@@ -80,6 +83,7 @@ class Row(Struct, frozen=True, kw_only=True):
     transductive: dict[str, Mean] | None
     notes: list[str]
     control: bool = False
+    delta_rows_error: float | None = None
 
 
 class Verified(Struct, frozen=True):
@@ -101,8 +105,8 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     `cells` are there, and `seeds` are all of which any is. `asked` are the measures that the
     protocol asks for, the one that ranks first; `measures` tell of all. `reference` is the recipe
     that the others are set against; `quoted` are figures that others published for the problem.
-    `doing` and `unit` say what a cost is of, and in what. `remarks` are what is to be
-    known of the board as a whole.
+    `pairs` are the differences of each two rows that are ranked. `doing` and `unit` say what a cost
+    is of, and in what. `remarks` are what is to be known of the board as a whole.
     """
 
     protocol: str
@@ -122,6 +126,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     reference: str
     doing: str
     unit: str
+    pairs: Differences | None = None
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
     remarks: list[str] = []
@@ -158,7 +163,7 @@ def build(
     first = track.measure(asked[0])
     step = track.step(protocol, first.name, max(kind.classes for kind in told.kinds))
     ranking = _Ranking.of(first, cells, values, track.reference, step or 0.0)
-    rows = _rows(track, cells, values, ranking)
+    rows, order = _rows(track, cells, values, ranking), ranking.order()
     return Leaderboard(
         protocol=protocol.name,
         version=protocol.version,
@@ -183,10 +188,11 @@ def build(
         wanted=protocol.board_rows(cells.recipes, track.floor) * protocol.seeds,
         seeds=cells.seeds.tolist(),
         resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
-        rows=[rows[k] for k in ranking.order()],
+        rows=[rows[k] for k in order],
         reference=track.reference,
         doing=track.doing,
         unit=track.unit,
+        pairs=differences(ranking.pairs, cells.recipes, order, first.sign),
         contrasts=[
             _contrast(ranking, pair, one, other, values.get(track.loss))
             for pair in protocol.contrasts

@@ -64,7 +64,7 @@ def markdown(board: Leaderboard) -> str:
     beside, below = (_standing(board, table) for table in (FIRST, SECOND))
     beside = [measure for measure in beside if measure != ranking]
     below = [measure for measure in below if measure != ranking]
-    doubted = {one.recipe for one in board.verified if one.different}
+    doubted = _doubted(board)
     blocks = [
         title(board.protocol, board.cells, board.wanted),
         board.description,
@@ -84,25 +84,7 @@ def markdown(board: Leaderboard) -> str:
                 for row in board.rows
             ],
         ),
-        legend(
-            _typically(ranking),
-            "seeds differ in much that is alike for all rows, so rows are compared by differences "
-            "with the same seeds, not by their intervals",
-            f"*over {reference}*: the difference in {ranking.called} to "
-            f"{'it' if reference != 'erm' else 'plain training'}, with its own 95 % interval",
-            "*rank*: from one more than the rows that are told apart above to the last less those "
-            "told apart below",
-            "two rows are told apart, though their ranges may overlap, if their difference holds "
-            "at 5 % by Benjamini and Hochberg's procedure for all pairs of ranked rows",
-            *(["the lowest value ranks first"] if ranking.better == "lower" else []),
-            *_short(board),
-            *_explained(board, [ranking, *beside]),
-            *_otherwise(beside, ranking),
-            f"*cost*: processor time (on a GPU, time) of {board.doing} in units of {board.unit}, "
-            "which is timed around each cell in the same process; the median over seeds",
-            *_ranges(board),
-            *(["‡ running it again gave something else, see below"] if doubted else []),
-        ),
+        legend(*explained(board)),
         resolved(ranking, board.resolution, "seeds", "pairs of rows"),
         table_of(
             ["recipe", *_called(below), "passes", "work s", "cells"],
@@ -144,6 +126,31 @@ def markdown(board: Leaderboard) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def explained(board: Leaderboard) -> list[str]:
+    """What one needs to know to read the first table, in clauses."""
+    ranking, reference = board.measure(board.asked[0]), board.reference
+    beside = [measure for measure in _standing(board, FIRST) if measure != ranking]
+    return [
+        _typically(ranking),
+        "seeds differ in much that is alike for all rows, so rows are compared by differences "
+        "with the same seeds, not by their intervals",
+        f"*over {reference}*: the difference in {ranking.called} to "
+        f"{'it' if reference != 'erm' else 'plain training'}, with its own 95 % interval",
+        "*rank*: from one more than the rows that are told apart above to the last less those "
+        "told apart below",
+        "two rows are told apart, though their ranges may overlap, if their difference holds "
+        "at 5 % by Benjamini and Hochberg's procedure for all pairs of ranked rows",
+        *(["the lowest value ranks first"] if ranking.better == "lower" else []),
+        *_short(board),
+        *_explained(board, [ranking, *beside]),
+        *_otherwise(beside, ranking),
+        f"*cost*: processor time (on a GPU, time) of {board.doing} in units of {board.unit}, "
+        "which is timed around each cell in the same process; the median over seeds",
+        *_ranges(board),
+        *(["‡ running it again gave something else, see below"] if _doubted(board) else []),
+    ]
+
+
 def said_of(found: Verified) -> str:
     """What came of running cells of a row again."""
     by = {"ci": "CI", "another": "another"}.get(found.by, found.by)
@@ -155,6 +162,11 @@ def said_of(found: Verified) -> str:
     if found.different:
         told += f"; NOT REPRODUCED on {len(found.different)}: {'; '.join(found.different)}"
     return told
+
+
+def _doubted(board: Leaderboard) -> set[str]:
+    """The recipes of which running a cell again gave something else."""
+    return {one.recipe for one in board.verified if one.different}
 
 
 def _which(seeds: Sequence[int]) -> list[str]:
@@ -267,14 +279,17 @@ def _contrasts(board: Leaderboard, ranking: Measure) -> list[str]:
             "Differences that the protocol declares, each judged by its own 95 % interval; with "
             "many of them, some will be called a gain or a loss by chance"
         ),
-        "\n".join(_contrast(ranking, contrast) for contrast in board.contrasts),
+        "\n".join(
+            f"- {code(one.first)} over {code(one.second)}: {outcome_of(ranking, one)}"
+            for one in board.contrasts
+        ),
     ]
 
 
-def _contrast(ranking: Measure, contrast: Contrast) -> str:
+def outcome_of(ranking: Measure, contrast: Contrast) -> str:
+    """What a difference that the protocol declares is, and whether it is a gain."""
     gap = contrast.difference
-    said = f"- {code(contrast.first)} over {code(contrast.second)}: "
-    said += measured(ranking, gap, sign="+")
+    said = measured(ranking, gap, sign="+")
     if not contrast.told or gap.low is None or gap.high is None or contrast.error is None:
         return f"{said}, of too few seeds to tell"
     said += f" (standard error {ranking.written(contrast.error)})"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ltbench.boards.leaderboard import Elsewhere, Verified, build
 from ltbench.boards.markdown import frame, markdown, said_of
+from ltbench.boards.overview import overview
 from ltbench.boards.published import quoted
 from ltbench.boards.verifying import sampled
 from ltbench.contract.track import Board, Track
@@ -20,6 +21,7 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import plain
+from ltbench.rendering.overview import Overview
 from ltbench.results import index, records, verifications
 from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
 from ltbench.results.record_arrays import Columns, columns, taken
@@ -75,7 +77,8 @@ def read(
     finished = dict(zip(told.recipes, _finished(told), strict=True))
     verified = _verified(results, protocol, finished, remarks)
     content = structs.replace(content, verified=verified, remarks=remarks)
-    return Read(Board(content, partial(markdown, content), partial(frame, content)), rejected)
+    written = partial(markdown, content), partial(frame, content)
+    return Read(Board(content, *written, partial(overview, track, content)), rejected)
 
 
 def _finished(told: Columns) -> list[int]:
@@ -145,8 +148,19 @@ def _remarked(board: Board, remarks: Sequence[str]) -> Board:
     """A board of a track's own, with what is to be known of the records below it."""
     if not remarks:
         return board
-    said = "\n".join(f"- {plain(remark)}." for remark in remarks)
-    return replace(board, markdown=lambda: f"{board.markdown()}\n{said}\n")
+    below = "\n".join(f"- {plain(remark)}." for remark in remarks)
+    tell = board.overview
+
+    def told(found: Sequence[Record]) -> Overview:
+        assert tell is not None
+        own = tell(found)
+        return replace(own, remarks=[*own.remarks, *remarks])
+
+    return replace(
+        board,
+        markdown=lambda: f"{board.markdown()}\n{below}\n",
+        overview=told if tell is not None else None,
+    )
 
 
 def _sound(

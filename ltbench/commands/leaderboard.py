@@ -2,13 +2,21 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import MIXED, PLUGINS, RESULTS, registry_of, tell_rejected
+from ltbench.commands.options import (
+    MIXED,
+    PLUGINS,
+    RESULTS,
+    registry_of,
+    tell_rejected,
+    with_records,
+)
 from ltbench.commands.printing import Command, say, written
 from ltbench.commands.tables import write_table
 from ltbench.errors import LTBenchError
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command("leaderboard", cls=Command)
 @click.argument("protocol", required=False)
-@click.option("--format", "form", type=click.Choice(["md", "csv", "json"]), default="md")
+@click.option("--format", "form", type=click.Choice(["md", "csv", "json", "latex"]), default="md")
 @click.option("--write", is_flag=True, help="Write the table beside its records.")
 @click.option("--all", "every", is_flag=True, help="Every protocol that has records, one by one.")
 @click.option(
@@ -53,41 +61,51 @@ def command(
         raise LTBenchError("name one protocol, or say --all for every one that has records")
     if write and (test_agnostic or stability or form != "md"):
         raise LTBenchError("--write is for the table of ranks, in Markdown, beside its records")
+    if form == "latex" and (test_agnostic or stability):
+        raise LTBenchError("--format latex is for the table of ranks")
     told = False
-    for name in _with_records(results) if every else [str(protocol)]:
+    for name in with_records(results) if every else [str(protocol)]:
         if write:
             found, path = write_table(registry, name, results, mixed)
             click.echo(f"{path} written", err=True)
             told |= bool(found.rejected)
             continue
-        find = _agnostic if test_agnostic else _stability if stability else _ranked
-        board, rejected = find(registry, name, results, mixed)
-        say(written(board, form), end="")
+        if form == "latex":
+            text, rejected = _latex(registry, name, results, mixed)
+        else:
+            ranked = partial(_ranked, rows=form == "json")
+            find = _agnostic if test_agnostic else _stability if stability else ranked
+            board, rejected = find(registry, name, results, mixed)
+            text = written(board, form)
+        say(text, end="")
         tell_rejected(rejected)
         told |= bool(rejected)
     if told:
         sys.exit(2)
 
 
-def _with_records(results: Path) -> list[str]:
-    """The protocols that have records.
-
-    Raises:
-        LTBenchError: none has.
-    """
-    names = sorted(folder.parent.name for folder in results.glob("*/records"))
-    if not names:
-        raise LTBenchError(f"{results} holds no records; ltbench run PROTOCOL makes some")
-    return names
-
-
 def _ranked(
-    registry: "Registry", protocol: str, results: Path, mixed: bool
+    registry: "Registry", protocol: str, results: Path, mixed: bool, rows: bool = False
 ) -> "tuple[Board, list[Rejected]]":
+    """The board of ranks; with `rows` its content tells what the test rows add."""
+    from ltbench.boards.overviews import told_rows
     from ltbench.boards.reading import read
 
     found = read(registry, protocol, results, mixed)
-    return found.board, found.rejected
+    if not rows:
+        return found.board, found.rejected
+    content = told_rows(registry, registry.protocol(protocol), found, results, mixed)
+    return replace(found.board, content=content), found.rejected
+
+
+def _latex(
+    registry: "Registry", protocol: str, results: Path, mixed: bool
+) -> "tuple[str, list[Rejected]]":
+    from ltbench.boards.latex import latex
+    from ltbench.boards.overviews import overview_of
+
+    overview, rejected, _ = overview_of(registry, protocol, results, mixed)
+    return latex(overview), rejected
 
 
 def _stability(

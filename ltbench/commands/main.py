@@ -17,9 +17,11 @@ COMMANDS = (
     "list",
     "merge",
     "migrate",
+    "plot",
     "plugins",
     "run",
     "show",
+    "site",
     "status",
     "verify",
 )

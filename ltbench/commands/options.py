@@ -78,3 +78,15 @@ def registry_of(plugins: Sequence[str], strict: bool, data: Sequence[str] = ()) 
 def tell_rejected(rejected: "Sequence[Rejected]") -> None:
     for one in rejected:
         click.echo(str(one), err=True)
+
+
+def with_records(results: Path) -> list[str]:
+    """The protocols that have records.
+
+    Raises:
+        LTBenchError: none has.
+    """
+    names = sorted(folder.parent.name for folder in results.glob("*/records"))
+    if not names:
+        raise LTBenchError(f"{results} holds no records; ltbench run PROTOCOL makes some")
+    return names

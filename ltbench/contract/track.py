@@ -20,6 +20,8 @@ from ltbench.contract.method import HOOKS, NAME, Method, declared
 from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
+from ltbench.rendering.figures import Figure
+from ltbench.rendering.overview import Overview
 from ltbench.results.record_arrays import COSTS
 from ltbench.results.records import Record, Scores, Status, Timing
 from ltbench.scoring.measures import FIRST, SECOND, Measure, stored
@@ -53,11 +55,16 @@ class Finder(Shape):
 
 @dataclass(frozen=True)
 class Board:
-    """What records of one protocol became: a struct that JSON takes, and how else it is written."""
+    """What records of one protocol became: a struct that JSON takes, and how else it is written.
+
+    `overview` tells of the records that it was made of what boards of all kinds have in common;
+    without it a board has no page and no figures.
+    """
 
     content: Struct
     markdown: Callable[[], str]
     frame: Callable[[], "pandas.DataFrame"]
+    overview: Callable[[Sequence[Record]], Overview] | None = None
 
 
 class Table(Struct, frozen=True):
@@ -225,6 +232,10 @@ class Track(Generic[P]):
     def units(self, record: Record) -> float | None:
         """How long a cell took in all, in units of plain training."""
         return None if record.timing is None else record.timing.relative
+
+    def figures(self, overview: Overview) -> Sequence[Figure]:
+        """What is drawn of a board beside what all have."""
+        return ()
 
     def picture(
         self, protocol: P, record: Record, arrays: Arrays, sources: Mapping[str, Any]

@@ -64,6 +64,22 @@ class Resolution(Struct, frozen=True):
     corrected: float | None
 
 
+class Differences(Struct, frozen=True):
+    """The differences of each two rows that are ranked, first less second.
+
+    The pairs are those of `recipes` 0 and 1, 0 and 2, and so on, then 1 and 2, each over `n` seeds;
+    `half` is that of the 95 % interval of one alone. `p` is that of a paired t-test alone,
+    `adjusted_p` by Benjamini and Hochberg for all pairs. None where nothing can be told.
+    """
+
+    recipes: list[str]
+    n: list[int]
+    difference: list[float | None]
+    half: list[float | None]
+    p: list[float | None]
+    adjusted_p: list[float | None]
+
+
 @dataclass(frozen=True)
 class Pairs:
     """The differences of each two rows, first less second, over the seeds that both have; all [P].
@@ -93,6 +109,34 @@ class Pairs:
             at = other == row
             found[one[at]] = self.adjusted[at]
         return found
+
+
+def differences(pairs: Pairs, names: list[str], order: list[int], sign: float) -> Differences:
+    """The pairs of the rows that are ranked, of which `order` are the places, the best first.
+
+    `names` are those of all rows, `sign` that by which their values were turned.
+    """
+    rows = [row for row in order if pairs.scored[row]]
+    one, other = np.triu_indices(len(rows), 1)
+    at = np.array(rows, dtype=np.int64)
+    first, second = at[one], at[other]
+    place = np.zeros((len(names), len(names)), dtype=np.int64)
+    place[pairs.first, pairs.second] = place[pairs.second, pairs.first] = range(len(pairs.first))
+    k = place[first, second]
+    t = stdtrit(np.maximum(pairs.n[k] - 1, 1), (1 + CONFIDENCE) / 2)
+    half = t * pairs.spread[k] / np.sqrt(np.maximum(pairs.n[k], 1))
+    turned = np.where(first < second, sign, -sign) * pairs.mean[k]
+    numbers = [np.round(turned, DIGITS), np.round(half, DIGITS)]
+    ps = [_three_figures(one[k]) for one in (pairs.p, pairs.adjusted)]
+    columns = ([None if math.isnan(v) else v for v in one.tolist()] for one in (*numbers, *ps))
+    return Differences([names[row] for row in rows], pairs.n[k].tolist(), *columns)
+
+
+def _three_figures(p: Floats) -> Floats:
+    """P values with three figures, as `rounded_p` tells one."""
+    told, inverse = np.unique(p, return_inverse=True)
+    three = [np.nan if math.isnan(one) else float(f"{one:.3g}") for one in told.tolist()]
+    return np.array(three, dtype=np.float64)[inverse]
 
 
 def interval(values: Floats, step: float = 0.0, shared: float = 0.0) -> tuple[Floats, Floats]:

@@ -65,9 +65,11 @@ class TabularTrack(Track[Tabular]):
     def compare(self, protocol: Tabular, records: Sequence[Record]) -> Board:
         from ltbench.tracks.tabular.comparison import compare
         from ltbench.tracks.tabular.markdown import frame, markdown
+        from ltbench.tracks.tabular.overview import overview
 
         content = compare(protocol, records)
-        return Board(content, partial(markdown, content), partial(frame, content))
+        written = partial(markdown, content), partial(frame, content)
+        return Board(content, *written, lambda found: overview(content))
 
     def refused(self, record: Record) -> str | None:
         try:

@@ -37,7 +37,7 @@ def markdown(board: Comparison) -> str:
     """The tables in percent, and what one needs to know to read them."""
     others = [name for name in NAMES if name not in FIRST]
     measure = ranking_of(board.ranking)
-    ranking = measure.label
+    ranking, over = measure.label, what_over(board)
     whole, parts = ([r for r in board.rows if r.whole is which] for which in (True, False))
     blocks = [
         title(board.protocol, board.cells, board.wanted),
@@ -48,34 +48,9 @@ def markdown(board: Comparison) -> str:
         if whole and parts
         else "",
         _first_table(parts, measure, ranked=False),
-        legend(
-            "In percent: means over learners and tables, of each seed's two folds",
-            f"*over {PLAIN}*, *over {TUNED}*: the difference in {ranking} to plain learners, and "
-            f"to those with a threshold set on held-out rows, on the same problems, with the 95 % "
-            f"interval {_over(board)}",
-            *(
-                ["lower is better; a difference above zero is a gain"]
-                if measure.better == "lower"
-                else []
-            ),
-            *_ordering(board),
-            *_short(board),
-            *_ranks(board),
-            "*F1*, *G-mean*: of decisions, which are the recipe's own: the largest score unless it "
-            "moves them",
-            "*F1 tuned*: with a threshold that is set for F1 in the same way for every row, on "
-            "training rows scored by models that did not see them",
-            "*AUPRC* needs no threshold",
-            "*Brier*: lower is better, needs no threshold",
-            "*cost*: processor time of all cells in units of plain learners, timed beside",
-            *_ranges(board),
-            f"† is not shown to beat `{TUNED}`: its difference does not hold at 5 % by Benjamini "
-            "and Hochberg's procedure for all rows, or is a loss",
-            "‡ pays with calibration: its Brier score is worse than that of plain learners by a "
-            "point or more",
-        ),
+        legend(*explained(board)),
         *(
-            [resolved(measure, board.resolution, _what(board), "rows", f" from `{board.floor}`")]
+            [resolved(measure, board.resolution, over, "rows", f" from `{board.floor}`")]
             if board.resolution is not None
             else []
         ),
@@ -87,8 +62,8 @@ def markdown(board: Comparison) -> str:
             [
                 [
                     recipe_cell(row.recipe, []),
-                    _record(row.over_plain),
-                    _record(row.over_tuned),
+                    record_of(row.over_plain),
+                    record_of(row.over_tuned),
                     *(_mean(measure, row.by_learner[name]) for name in board.learners),
                     ", ".join(f"{n} {status}" for status, n in row.status.items() if n),
                 ]
@@ -138,6 +113,38 @@ def markdown(board: Comparison) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def explained(board: Comparison) -> list[str]:
+    """What one needs to know to read the first table, in clauses."""
+    measure = ranking_of(board.ranking)
+    ranking = measure.label
+    return [
+        "In percent: means over learners and tables, of each seed's two folds",
+        f"*over {PLAIN}*, *over {TUNED}*: the difference in {ranking} to plain learners, and "
+        f"to those with a threshold set on held-out rows, on the same problems, with the 95 % "
+        f"interval {_over(board)}",
+        *(
+            ["lower is better; a difference above zero is a gain"]
+            if measure.better == "lower"
+            else []
+        ),
+        *_ordering(board),
+        *_short(board),
+        *_ranks(board),
+        "*F1*, *G-mean*: of decisions, which are the recipe's own: the largest score unless it "
+        "moves them",
+        "*F1 tuned*: with a threshold that is set for F1 in the same way for every row, on "
+        "training rows scored by models that did not see them",
+        "*AUPRC* needs no threshold",
+        "*Brier*: lower is better, needs no threshold",
+        "*cost*: processor time of all cells in units of plain learners, timed beside",
+        *_ranges(board),
+        f"† is not shown to beat `{TUNED}`: its difference does not hold at 5 % by Benjamini "
+        "and Hochberg's procedure for all rows, or is a loss",
+        "‡ pays with calibration: its Brier score is worse than that of plain learners by a "
+        "point or more",
+    ]
+
+
 def _first_table(rows: list[Compared], ranking: Measure, ranked: bool) -> str:
     if not rows:
         return ""
@@ -168,7 +175,8 @@ def _ordering(board: Comparison) -> list[str]:
     ]
 
 
-def _what(board: Comparison) -> str:
+def what_over(board: Comparison) -> str:
+    """What the means of a comparison are over."""
     return "tables" if len(board.tables) > 1 else "seeds"
 
 
@@ -232,7 +240,8 @@ def _difference(ranking: Measure, against: Against | None) -> str:
     return measured(ranking, against.difference if against else None, sign="+")
 
 
-def _record(against: Against | None) -> str:
+def record_of(against: Against | None) -> str:
+    """Problems won, tied and lost."""
     return DASH if against is None else f"{against.won}/{against.tied}/{against.lost}"
 
 

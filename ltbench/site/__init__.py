@@ -1,0 +1,1 @@
+"""Pages and figures of boards, methods and protocols, made from the records and the registry."""
