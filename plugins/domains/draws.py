@@ -126,5 +126,9 @@ def groups_in(run, labels):
 
 @hookimpl
 def register_methods(register):
-    for method in (EqualDomains, DomainResampling, RWG, RWY, SUBG, SUBY):
-        register(method)
+    register(EqualDomains)
+    register(DomainResampling)
+    register(RWG)
+    register(RWY)
+    register(SUBG)
+    register(SUBY)
