@@ -22,7 +22,7 @@ demo: .venv/.installed
 	$(BIN)/ltbench run digits-lt --fresh --results build/demo
 
 test: setup
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile
 
 bench: setup
 	$(BIN)/python -m pytest --quiet tests/bench $(BENCH)
