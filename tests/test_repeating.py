@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from msgspec import structs
 from test_tabular import SMALL
@@ -56,6 +57,19 @@ def test_the_same_code_on_the_same_machine_gives_the_same_bits(tiny, made):
     assert "- ldam: reproduced by another on 2 of 2 cells (2 with the same bits)." in text
     assert "- The other rows are self-reported." in text
     assert "‡" not in text
+
+
+def test_arrays_that_were_kept_in_another_form_are_not_held_against_each_other(tiny, made):
+    results, (record, *_) = made
+    older = arrays_of(results, record)
+    older |= {"confidence": older["confidence"] / np.float32(65535)}
+    write(results, record, older)
+    (one,) = verify(installed(), tiny, ["erm"], [0], results=results)
+    assert (one.outcome, one.what) == ("same", "")
+    moved = {**older, "confidence": older["confidence"] / 2}
+    write(results, record, {**moved, "labels": 1 - moved["labels"]})
+    (one,) = verify(installed(), tiny, ["erm"], [0], results=results)
+    assert (one.outcome, one.what) == ("close", "labels")
 
 
 def test_what_is_different_is_named_and_marked(tiny, made):

@@ -119,7 +119,8 @@ def _held_against(
     differing = sorted(
         name
         for name in arrays[0].keys() & arrays[1].keys()
-        if not np.array_equal(arrays[0][name], arrays[1][name])
+        if arrays[0][name].dtype == arrays[1][name].dtype  # else they are kept in another form
+        and not np.array_equal(arrays[0][name], arrays[1][name])
     )
     told |= {"rows": rows, "other": other}
     if not (moved or differing or record.recall != again.recall):
