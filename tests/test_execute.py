@@ -184,16 +184,16 @@ def test_a_method_is_run_again_when_what_it_imports_changed(
     tmp_path, monkeypatch, tiny, results, method_source
 ):
     site = tmp_path / "site"
-    package, info = site / "theirs", site / "theirs-1.0.dist-info"
+    package, info = site / "imports_others", site / "theirs-1.0.dist-info"
     package.mkdir(parents=True)
     info.mkdir()
     monkeypatch.syspath_prepend(str(site))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[ltbench]\ntheirs = theirs.method\n")
+    (info / "entry_points.txt").write_text("[ltbench]\ntheirs = imports_others.method\n")
     (package / "__init__.py").write_text("")
     (package / "method.py").write_text("from .tools import TWO\n" + method_source("theirs"))
-    (package / "tools.py").write_text("import theirs.deeper as deeper\n\nTWO = 2\n")
-    (package / "deeper.py").write_text("from theirs.method import *\n")
+    (package / "tools.py").write_text("import imports_others.deeper as deeper\n\nTWO = 2\n")
+    (package / "deeper.py").write_text("from imports_others.method import *\n")
     (package / "alone.py").write_text("")
 
     def todo():
