@@ -254,7 +254,7 @@ def _forest(figure: Forest, width: int) -> Drawing:
     scaled = figure.measure.scaled
     ends = [scaled(x) for row in rows for x in (row.value, *_shown(row)) if x is not None]
     low, high = _around(ends, [0.0])
-    scale = Scale(low, high, names + 6, width - room)
+    scale = Scale(low, high, names + 14, width - room)
     what = f" in {figure.measure.called}" if told else ""
     label = f"gain{what} over {visible(figure.reference)}"
     unit = _unit(figure.measure)
