@@ -100,7 +100,7 @@ def _run_and_write(plan: Plan, cell: Cell, listener: events.Listener | None) -> 
         checkpoint.drop()
     with events.heard_by(listener):
         source = plan.sources[cell.table]
-        record, arrays = run_cell(cell, source, plan.device, checkpoint)
+        record, arrays = run_cell(cell, source, plan.device, checkpoint, plan.shares)
     record = records.write(plan.results, record, arrays)
     checkpoint.drop()
     return record
@@ -172,7 +172,9 @@ def _on_cluster(
 
     if limits.memory is not None and plan.device.type != "cpu":
         raise LTBenchError("a limit of memory needs the device cpu")
-    with Pool(cluster, plan.protocol, plan.sources, plan.code, plan.device, limits) as pool:
+    with Pool(
+        cluster, plan.protocol, plan.sources, plan.code, plan.device, limits, plan.shares
+    ) as pool:
         while pool.in_hand or (waiting and not stopping()):
             while waiting and not stopping() and pool.has_room():
                 cell = yield from _claimed(plan, waiting, claims)

@@ -1,0 +1,217 @@
+"""First stages: a training goes on from where another, which began with the same bits, ended one.
+
+Most methods that act late begin with plain training. Its end is kept in the cache folder, under a
+hash of all that decides it, for whatever goes on from there.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from ltbench.contract.context import Phase, Rows, Run
+from ltbench.contract.method import declared
+from ltbench.contract.recipes import Recipe
+from ltbench.datasets import cache_folder
+from ltbench.errors import LTBenchError
+from ltbench.protocols.schema import Classification
+from ltbench.tracks import kept_networks
+from ltbench.tracks.classification import REFERENCE_SHARE, WARM_UP_STEPS
+from ltbench.training import engine, environment, events
+from ltbench.training.checkpoints import packed, unpacked
+from ltbench.training.engine import State
+from ltbench.training.method_state import digest_of
+from ltbench.training.timing import Clock, aside
+
+KIND = "stages"
+MOST = 2**30  # bytes; what was used longest ago goes first
+FORM = 1  # of the files, and of what their keys are made of
+KEPT = (
+    "position",
+    "epoch",
+    "model",
+    "passes",
+    "chance",
+)  # of a state; plain training moves no more
+BEFORE = ("resample", "build")  # hooks, beside those of training, that a first stage depends on
+PATIENCE = 10.0, 3.0  # seconds, and times plain training, that another is waited for
+SMALL = 2 * REFERENCE_SHARE  # of plain training: what timing that would take
+
+_shares: ContextVar[bool] = ContextVar("shares", default=False)
+
+
+@contextmanager
+def sharing(shares: bool) -> Iterator[None]:
+    """Has trainings within share their first stages or not; elsewhere they do not."""
+    before = _shares.set(shares)
+    try:
+        yield
+    finally:
+        _shares.reset(before)
+
+
+@dataclass
+class FirstStage:
+    """How one training begins: from the `state` at the end of another's first stage, or by itself.
+
+    `key` is that of the stage it begins from, empty where there is none. `cost` are the seconds,
+    the work and the peak memory that training it took, `reference` the work of plain training in
+    the process that did. `owed` are seconds and work that `beside` found a clock to lack. What is
+    trained here goes to `keep`, if it has a key of its `own`.
+    """
+
+    state: State | None = None
+    key: str = ""
+    cost: tuple[float, float, float] | None = None
+    reference: float = 0.0
+    owed: tuple[float, float] = (0.0, 0.0)
+    keep: Callable[[bytes], None] = field(default=lambda content: None, repr=False)
+    own: str = ""
+
+    def ended(self, clock: Clock, reference: float, state: State) -> None:
+        """Leaves the end of the stage that was trained here to others."""
+        if self.own:
+            cost = clock.read()
+            with aside():
+                told = {name: state[name] for name in KEPT}
+                self.keep(packed({**told, "cost": cost, "reference": reference}, self.own))
+
+    def before(self, plain: Callable[..., float]) -> float:
+        """The work of plain training, timed by `plain` unless that was done with the stage."""
+        if self.state is not None:
+            return self.reference
+        plain(WARM_UP_STEPS)
+        return plain()
+
+    def beside(self, plain: Callable[..., float], before: float, clock: Clock) -> float:
+        """The work of plain training that the clock's is to be set against.
+
+        What was done from a shared stage on is told in units of plain training as it is timed here,
+        where it is more than timing that would take.
+        """
+        if self.state is None or self.cost is None:
+            return (before + plain()) / 2
+        seconds, work = clock.seconds - self.cost[0], clock.work - self.cost[1]
+        if work > SMALL * before:
+            plain(WARM_UP_STEPS)
+            slower = before / plain() - 1
+            self.owed = (slower * seconds, slower * work)
+        return before
+
+
+@contextmanager
+def first_stage(
+    protocol: Classification,
+    recipe: Recipe,
+    rows: Rows,
+    run: Run,
+    resume: State | None,
+    plain: Callable[..., float],
+) -> Iterator[FirstStage]:
+    """The first stage of a training that begins with `rows` and `run`, which is used up.
+
+    `plain` times plain training. A training that is resumed in a later phase, or whose first one is
+    not plain, trains as ever. Else no other process trains the same one meanwhile, unless it has
+    been waited for too long.
+    """
+    own = ""
+    if _shares.get() and (resume is None or resume["position"] == 0):
+        own = key_of(protocol, recipe, rows, run)
+    if not own:
+        yield FirstStage()
+        return
+    path = cache_folder() / KIND / f"{own}.pt"
+    with ExitStack() as held:
+        if not path.exists() and not held.enter_context(kept_networks.alone(KIND, own, 0)):
+            patience = PATIENCE[0] + PATIENCE[1] * plain()
+            held.enter_context(kept_networks.alone(KIND, own, patience))
+        found = _read(path, own)
+        if found is not None:
+            held.close()
+            yield found
+            return
+
+        def keep(content: bytes) -> None:
+            refusal = kept_networks.put(KIND, path.name, content, MOST)
+            held.close()
+            if refusal:
+                events.say(f"keeps no first stage for other cells: {refusal}")
+
+        yield FirstStage(own=own, keep=keep)
+
+
+def _read(path: Path, key: str) -> FirstStage | None:
+    """The stage in a file, or None, which is told of where there is a file."""
+    try:
+        state = unpacked(path.read_bytes(), key, torch.device("cpu"))
+        cost, reference = tuple(map(float, state.pop("cost"))), float(state.pop("reference"))
+        if len(cost) != 3 or not reference > 0 or state.keys() != set(KEPT):
+            raise LTBenchError("it is of another form")
+    except FileNotFoundError:
+        return None
+    # What a file that somebody made up may raise is anybody's guess; it must not cost the cell.
+    except Exception as error:
+        reason = str(error) if isinstance(error, LTBenchError) else "it is no first stage"
+        events.say(f"trains its first stage itself, as {path} is not used: {reason}")
+        return None
+    kept_networks.touch(path)
+    return FirstStage(state, key, cost, reference)
+
+
+def key_of(protocol: Classification, recipe: Recipe, rows: Rows, run: Run) -> str:
+    """A hash of all that decides the bits of a first stage; empty where that is not plain training.
+
+    It is plain where no method resamples rows, builds the network or acts in the phase. Then the
+    code and parameters of methods tell in nothing but the phase as they plan it, which is part of
+    the hash as the network, the rows and the state of chance are when it begins.
+    """
+    if type(recipe) is not Recipe or any(recipe.chain(hook, run) for hook in BEFORE):
+        return ""
+    own, batch_size, epoch_rows = copy.deepcopy(recipe), protocol.budget.batch_size, len(rows)
+    rows, plan = engine.begin(own, rows, run)
+    if not plan or not is_plain(own, plan[0], run):
+        return ""
+    assert run.model is not None
+    told = [FORM, protocol.hash, run.seed, asdict(plan[0]), batch_size, epoch_rows]
+    told += [repr(run.views), str(run.precision), repr(run.model), kept_networks.code_of(protocol)]
+    told += environment.deciding(run.device, protocol.compute.threads)
+    content = hashlib.sha256(msgspec.json.encode(told))
+    streams = {name: stream.get_state() for name, stream in run.chance.items()}
+    for name, tensor in {**run.model.state_dict(), **streams, "counts": run.counts}.items():
+        content.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        content.update(_bytes(tensor))
+    content.update(digest_of(rows).encode())
+    return content.hexdigest()[:32]
+
+
+def is_plain(recipe: Recipe, phase: Phase, run: Run) -> bool:
+    """Whether no method acts in a phase, and nothing hangs on the network that its weights and
+    modules do not tell."""
+    run.phase = phase
+    within = [hook for hook, rule in declared(recipe.contract).items() if rule.training]
+    assert run.model is not None
+    return not any(recipe.chain(hook, run) for hook in within) and not any(
+        map(_has_hooks, run.model.modules())
+    )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+def _bytes(tensor: Tensor) -> Any:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return memoryview(flat.numpy())  # type: ignore[arg-type]
