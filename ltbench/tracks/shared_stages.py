@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.contract.context import Phase, Rows, Run
-from ltbench.contract.method import declared
+from ltbench.contract.method import declared, hooks
 from ltbench.contract.recipes import Recipe
 from ltbench.datasets import cache_folder
 from ltbench.errors import LTBenchError
@@ -190,6 +190,19 @@ def key_of(protocol: Classification, recipe: Recipe, rows: Rows, run: Run) -> st
         content.update(_bytes(tensor))
     content.update(digest_of(rows).encode())
     return content.hexdigest()[:32]
+
+
+def begins_plainly(recipe: Recipe) -> bool:
+    """Whether the first stage of a recipe is likely to be plain training, without its phases known.
+
+    A recipe that plans another phase before the usual one acts in that."""
+    rules = declared(recipe.contract).items()
+    within = {hook for hook, rule in rules if rule.training}
+    return not any(
+        hook in BEFORE or (hook in within and "main" in method.roles)
+        for method in recipe.methods
+        for hook in hooks(type(method))
+    )
 
 
 def is_plain(recipe: Recipe, phase: Phase, run: Run) -> bool:

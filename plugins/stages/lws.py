@@ -28,27 +28,21 @@ class LWS(Method):
         return [*plan, replace(plan[-1], role="head", **stage)]
 
     def enter(self, train, run):
-        run.model.head = ScaledHead(run.model.head, run.num_classes)
+        head = run.model.head
+        like = next(head.parameters(), run.counts)
+        head.factors = nn.Parameter(like.new_ones(run.num_classes))
+        head.register_forward_hook(scaled)
         return train
 
     def sampling_weights(self, labels, run):
         return (1 / labels.bincount())[labels]
 
 
-class ScaledHead(nn.Module):
-    """A classifier whose scores [N, C] are multiplied by `factors` [C], which begin at 1."""
-
-    def __init__(self, classifier, num_classes):
-        super().__init__()
-        self.classifier, self.in_features = classifier, classifier.in_features
-        like = next(classifier.parameters())
-        self.factors = nn.Parameter(like.new_ones(num_classes))
-
-    def forward(self, features):
-        scores = self.classifier(features)
-        if isinstance(scores, tuple):  # of experts
-            return tuple(each * self.factors for each in scores)
-        return scores * self.factors
+def scaled(head, given, scores):
+    """The scores [N, C] of a head, those of each expert where it has several, times its factors."""
+    if isinstance(scores, tuple):
+        return tuple(each * head.factors for each in scores)
+    return scores * head.factors
 
 
 @hookimpl
