@@ -1,11 +1,14 @@
 """A plain first stage is trained once, and what goes on from it ends in the bits of one alone."""
 
+import json
 import multiprocessing
 import os
 import signal
 import sys
 import textwrap
 import time
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -35,16 +38,10 @@ PLAIN = (
 
 METHODS = """
     import os
-    from dataclasses import replace
     from pathlib import Path
     from ltbench import Method, hookimpl
 
     HERE = Path(__file__).parent
-
-    class Longer(Method):
-        name = "longer"
-        def phases(self, plan, run):
-            return [replace(phase, epochs=phase.epochs + 1) for phase in plan]
 
     class Dies(Method):
         name = "dies"
@@ -63,7 +60,7 @@ METHODS = """
 
     @hookimpl
     def register_methods(register):
-        for method in (Longer, Dies, Hooked):
+        for method in (Dies, Hooked):
             register(method)
 """
 
@@ -84,19 +81,17 @@ def methods(tmp_path):
 
 @pytest.fixture
 def go(tiny, tmp_path):
-    """Runs cells of one seed, in a results folder of its own; gives records by recipe, and notes."""
+    """Runs cells of one seed, in a results folder of its own; gives records by recipe."""
+    log = tmp_path / "log.jsonl"
 
     def call(recipes, results="results", **options):
-        options = {"seeds": 1, "jobs": 1, "watch": note, **options}
-        told.clear()
+        log.unlink(missing_ok=True)
+        options = {"seeds": 1, "jobs": 1, "observe": [f"json={log}"], **options}
         found = run(tiny, recipes, results=tmp_path / results, **options)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        call.told = [line["text"] for line in lines if line["event"] == "note"]
         return {record.recipe: record for record in found}
 
-    def note(event):
-        if event.within is not None and isinstance(event.told, str):
-            told.append(event.told)
-
-    told = call.told = []
     call.arrays = lambda record, results="results": arrays_of(tmp_path / results, record)
     return call
 
@@ -108,7 +103,7 @@ def numbers(record):
 
 
 def same(go, one, other):
-    """Whether the cells of two runs, each as a results folder and its records, have the same bits."""
+    """Whether the cells of two runs, each a results folder and records, have the same bits."""
     (first, found), (second, again) = one, other
     assert found.keys() == again.keys()
     for recipe, record in found.items():
@@ -173,9 +168,7 @@ def test_another_seed_protocol_or_phase_is_another_stage(tiny, methods):
         name = "longer"
 
         def phases(self, plan, run):
-            return [torch.utils._python_dispatch] and [
-                type(phase)(**{**vars(phase), "epochs": phase.epochs + 1}) for phase in plan
-            ]
+            return [replace(phase, epochs=phase.epochs + 1) for phase in plan]
 
     assert key_of(protocol, Recipe(Longer()), rows, run) not in ("", plain)
     tiny.write_text(tiny.read_text().replace("epochs = 8", "epochs = 9"))
@@ -286,13 +279,13 @@ def test_a_cell_that_is_killed_while_it_keeps_its_stage_costs_that_cell_alone(
     go, folder, monkeypatch, tmp_path
 ):
     whole = go(["crt", "la-tau"], "whole", sharing=False)
-    replace, killed = os.replace, tmp_path / "killed"
+    moved, killed = os.replace, tmp_path / "killed"
 
     def deadly(source, target):
         if str(target).endswith(".pt") and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
+        moved(source, target)
 
     monkeypatch.setattr(os, "replace", deadly)
     found = go(["crt", "la-tau"], "found", jobs=2)
@@ -316,7 +309,9 @@ def test_two_runs_at_once_train_it_once(go, folder, tiny, tmp_path):
     for process in both:
         process.join()
     found = [go(["crt", "la-tau"], name) for name in ("one", "two")]
-    assert all(same(go, ("whole", whole), (n, f)) for n, f in zip(("one", "two"), found))
+    assert all(
+        same(go, ("whole", whole), (n, f)) for n, f in zip(("one", "two"), found, strict=True)
+    )
     trained = [r for records in found for r in records.values() if not r.stage]
     assert len(trained) == 1
 
@@ -409,12 +404,11 @@ def test_cells_wait_for_the_one_of_this_run_that_trains_what_they_begin_with(tin
     both.began(cells["erm", 0])
     waiting = {place for place, cell in cells.items() if both.waits(cell)}
     assert waiting == {("erm", 0), ("crt", 0), ("la-tau", 0)}
-    (failed, ok) = (go_record(status) for status in ("failed", "ok"))
-    both.ended(cells["erm", 0], failed)
+    both.ended(cells["erm", 0], Ended("failed"))
     assert not both.waits(cells["crt", 0])
     both.began(cells["crt", 0])
     assert both.waits(cells["la-tau", 0])
-    both.ended(cells["crt", 0], ok)
+    both.ended(cells["crt", 0], Ended("ok"))
     both.began(cells["la-tau", 0])
     assert not both.waits(cells["erm", 0])
     alone = Beginnings(plan(installed(), tiny, ["erm", "crt"], 2, tmp_path, shares=False))
@@ -422,14 +416,13 @@ def test_cells_wait_for_the_one_of_this_run_that_trains_what_they_begin_with(tin
     assert not alone.waits(cells["crt", 0])
 
 
-def go_record(status):
-    class Told:
-        pass
+class Ended(NamedTuple):
+    """What is asked of a record."""
 
-    Told.status = status
-    return Told
+    status: str
 
 
-def test_side_by_side_it_is_trained_once_a_seed(go):
-    found = go(["erm", "crt", "la-tau", "tau-norm"], seeds=2, jobs=4)
-    assert len(found) == 4
+def test_cells_side_by_side_train_it_once_a_seed(tiny, tmp_path):
+    found = run(tiny, ["erm", "crt", "la-tau", "tau-norm"], 2, results=tmp_path / "r", jobs=4)
+    assert sorted(record.seed for record in found if not record.stage) == [0, 1]
+    assert {record.status for record in found} == {"ok"} and len(found) == 8
