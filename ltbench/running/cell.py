@@ -21,7 +21,7 @@ from ltbench.results.records import (
     cell_name,
 )
 from ltbench.texts import line, readable
-from ltbench.tracks.shared_stages import sharing
+from ltbench.tracks.shared_work import sharing
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure

@@ -7,10 +7,8 @@ hash of all that decides it, for whatever goes on from there.
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,42 +18,22 @@ from torch import Tensor, nn
 from ltbench.contract.context import Phase, Rows, Run
 from ltbench.contract.method import declared, hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.datasets import cache_folder
-from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Classification
 from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import REFERENCE_SHARE, WARM_UP_STEPS
-from ltbench.training import engine, environment, events
-from ltbench.training.checkpoints import packed, unpacked
+from ltbench.tracks.shared_work import SharedWork, shared, shares
+from ltbench.training import engine, environment
 from ltbench.training.engine import State
 from ltbench.training.method_state import digest_of
-from ltbench.training.timing import Clock, aside
+from ltbench.training.timing import Clock
 
 KIND = "stages"
-MOST = 2**30  # bytes; what was used longest ago goes first
 FORM = 1  # of the files, and of what their keys are made of
-KEPT = (
-    "position",
-    "epoch",
-    "model",
-    "passes",
-    "chance",
-)  # of a state; plain training moves no more
+KEPT = ("position", "epoch", "model", "passes", "chance")  # of a state: all that moves
 BEFORE = ("resample", "build")  # hooks, beside those of training, that a first stage depends on
-PATIENCE = 10.0, 3.0  # seconds, and times plain training, that another is waited for
 SMALL = 2 * REFERENCE_SHARE  # of plain training: what timing that would take
 
-_shares: ContextVar[bool] = ContextVar("shares", default=False)
-
-
-@contextmanager
-def sharing(shares: bool) -> Iterator[None]:
-    """Has trainings within share their first stages or not; elsewhere they do not."""
-    before = _shares.set(shares)
-    try:
-        yield
-    finally:
-        _shares.reset(before)
+FIELDS = (*KEPT, "cost", "reference")
 
 
 @dataclass
@@ -65,7 +43,7 @@ class FirstStage:
     `key` is that of the stage it begins from, empty where there is none. `cost` are the seconds,
     the work and the peak memory that training it took, `reference` the work of plain training in
     the process that did. `owed` are seconds and work that `beside` found a clock to lack. What is
-    trained here goes to `keep`, if it has a key of its `own`.
+    trained here is left by `work`, where it can be shared.
     """
 
     state: State | None = None
@@ -73,16 +51,13 @@ class FirstStage:
     cost: tuple[float, float, float] | None = None
     reference: float = 0.0
     owed: tuple[float, float] = (0.0, 0.0)
-    keep: Callable[[bytes], None] = field(default=lambda content: None, repr=False)
-    own: str = ""
+    work: SharedWork | None = field(default=None, repr=False)
 
     def ended(self, clock: Clock, reference: float, state: State) -> None:
         """Leaves the end of the stage that was trained here to others."""
-        if self.own:
-            cost = clock.read()
-            with aside():
-                told = {name: state[name] for name in KEPT}
-                self.keep(packed({**told, "cost": cost, "reference": reference}, self.own))
+        if self.work is not None:
+            told = {name: state[name] for name in KEPT}
+            self.work.leave({**told, "cost": clock.read(), "reference": reference})
 
     def before(self, plain: Callable[..., float]) -> float:
         """The work of plain training, timed by `plain` unless that was done with the stage."""
@@ -122,48 +97,18 @@ def first_stage(
     not plain, trains as ever. Else no other process trains the same one meanwhile, unless it has
     been waited for too long.
     """
-    own = ""
-    if _shares.get() and (resume is None or resume["position"] == 0):
-        own = key_of(protocol, recipe, rows, run)
-    if not own:
+    key = ""
+    if shares() and (resume is None or resume["position"] == 0):
+        key = key_of(protocol, recipe, rows, run)
+    if not key:
         yield FirstStage()
         return
-    path = cache_folder() / KIND / f"{own}.pt"
-    with ExitStack() as held:
-        if not path.exists() and not held.enter_context(kept_networks.alone(KIND, own, 0)):
-            patience = PATIENCE[0] + PATIENCE[1] * plain()
-            held.enter_context(kept_networks.alone(KIND, own, patience))
-        found = _read(path, own)
-        if found is not None:
-            held.close()
-            yield found
-            return
-
-        def keep(content: bytes) -> None:
-            refusal = kept_networks.put(KIND, path.name, content, MOST)
-            held.close()
-            if refusal:
-                events.say(f"keeps no first stage for other cells: {refusal}")
-
-        yield FirstStage(own=own, keep=keep)
-
-
-def _read(path: Path, key: str) -> FirstStage | None:
-    """The stage in a file, or None, which is told of where there is a file."""
-    try:
-        state = unpacked(path.read_bytes(), key, torch.device("cpu"))
-        cost, reference = tuple(map(float, state.pop("cost"))), float(state.pop("reference"))
-        if len(cost) != 3 or not reference > 0 or state.keys() != set(KEPT):
-            raise LTBenchError("it is of another form")
-    except FileNotFoundError:
-        return None
-    # What a file that somebody made up may raise is anybody's guess; it must not cost the cell.
-    except Exception as error:
-        reason = str(error) if isinstance(error, LTBenchError) else "it is no first stage"
-        events.say(f"trains its first stage itself, as {path} is not used: {reason}")
-        return None
-    kept_networks.touch(path)
-    return FirstStage(state, key, cost, reference)
+    with shared(KIND, key, FIELDS, plain) as work:
+        if work.found is None:
+            yield FirstStage(work=work)
+        else:
+            state = {name: work.found[name] for name in KEPT}
+            yield FirstStage(state, key, tuple(work.found["cost"]), work.found["reference"])
 
 
 def key_of(protocol: Classification, recipe: Recipe, rows: Rows, run: Run) -> str:
@@ -173,16 +118,22 @@ def key_of(protocol: Classification, recipe: Recipe, rows: Rows, run: Run) -> st
     code and parameters of methods tell in nothing but the phase as they plan it, which is part of
     the hash as the network, the rows and the state of chance are when it begins.
     """
+    where = environment.deciding(run.device, protocol.compute.threads)
+    told = [protocol.hash, kept_networks.code_of(protocol), *where]
+    return stage_key(recipe, rows, run, protocol.budget.batch_size, told)
+
+
+def stage_key(recipe: Recipe, rows: Rows, run: Run, batch_size: int, told: list[Any]) -> str:
+    """As `key_of`, where `told` are protocol, code and machine."""
     if type(recipe) is not Recipe or any(recipe.chain(hook, run) for hook in BEFORE):
         return ""
-    own, batch_size, epoch_rows = copy.deepcopy(recipe), protocol.budget.batch_size, len(rows)
+    own, epoch_rows = copy.deepcopy(recipe), len(rows)
     rows, plan = engine.begin(own, rows, run)
     if not plan or not is_plain(own, plan[0], run):
         return ""
     assert run.model is not None
-    told = [FORM, protocol.hash, run.seed, asdict(plan[0]), batch_size, epoch_rows]
-    told += [repr(run.views), str(run.precision), repr(run.model), kept_networks.code_of(protocol)]
-    told += environment.deciding(run.device, protocol.compute.threads)
+    told = [FORM, *told, run.seed, asdict(plan[0]), batch_size, epoch_rows]
+    told += [repr(run.views), str(run.precision), repr(run.model)]
     content = hashlib.sha256(msgspec.json.encode(told))
     streams = {name: stream.get_state() for name, stream in run.chance.items()}
     for name, tensor in {**run.model.state_dict(), **streams, "counts": run.counts}.items():
