@@ -21,7 +21,7 @@ from ltbench.results.merging import merge
 from ltbench.results.records import arrays_of
 from ltbench.running.beginnings import Beginnings
 from ltbench.running.plan import plan
-from ltbench.tracks import kept_networks, shared_stages
+from ltbench.tracks import kept_networks, shared_stages, shared_work
 from ltbench.tracks.classification import begin, split
 from ltbench.tracks.shared_stages import FirstStage, key_of
 from ltbench.training import checkpoints
@@ -231,7 +231,7 @@ def test_what_cannot_be_read_is_told_of_and_trained_anew(content, go, folder):
     again = go(["erm"], "again")
     assert same(go, ("whole", whole), ("again", again)) and not again["erm"].stage
     (told,) = go.told
-    assert told.startswith("trains its first stage itself, as ") and str(file) in told
+    assert told.startswith("does all its work itself, as ") and str(file) in told
     assert go(["erm"], "third")["erm"].stage  # it was replaced
     assert not go.told
 
@@ -243,7 +243,7 @@ def test_a_cache_folder_that_takes_nothing_costs_the_sharing_alone(go, folder):
     assert same(go, ("whole", whole), ("found", found))
     assert [record.stage for record in found.values()] == ["", ""]
     assert len(go.told) == 2
-    assert all(line.startswith("keeps no first stage for other cells: ") for line in go.told)
+    assert all(line.startswith("leaves nothing to other cells: ") for line in go.told)
 
 
 def test_a_full_disk_leaves_nothing_half_written(folder, monkeypatch):
@@ -336,7 +336,7 @@ def holder(tiny):
 
 
 def test_nobody_waits_for_one_that_died(go, holder, monkeypatch):
-    monkeypatch.setattr(shared_stages, "PATIENCE", (600.0, 0.0))
+    monkeypatch.setattr(shared_work, "PATIENCE", (600.0, 0.0))
     waits = multiprocessing.get_context("fork").Process(target=end_soon, args=(holder.pid,))
     waits.start()
     found = go(["erm", "crt"], jobs=2)
@@ -350,7 +350,7 @@ def end_soon(pid):
 
 
 def test_nobody_waits_for_ever_for_one_that_does_not_move(go, holder, monkeypatch):
-    monkeypatch.setattr(shared_stages, "PATIENCE", (0.2, 0.0))
+    monkeypatch.setattr(shared_work, "PATIENCE", (0.2, 0.0))
     found = go(["erm", "crt"], jobs=2)
     assert [record.status for record in found.values()] == ["ok", "ok"]
     assert holder.is_alive()

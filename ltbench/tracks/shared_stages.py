@@ -15,7 +15,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from ltbench.contract.context import Phase, Rows, Run
+from ltbench.contract.context import Rows, Run
 from ltbench.contract.method import declared, hooks
 from ltbench.contract.recipes import Recipe
 from ltbench.protocols.schema import Classification
@@ -116,7 +116,8 @@ def key_of(protocol: Classification, recipe: Recipe, rows: Rows, run: Run) -> st
 
     It is plain where no method resamples rows, builds the network or acts in the phase. Then the
     code and parameters of methods tell in nothing but the phase as they plan it, which is part of
-    the hash as the network, the rows and the state of chance are when it begins.
+    the hash as the network, the rows and the seed are with which it begins. `run` is used up where
+    a method plans phases.
     """
     where = environment.deciding(run.device, protocol.compute.threads)
     told = [protocol.hash, kept_networks.code_of(protocol), *where]
@@ -125,18 +126,20 @@ def key_of(protocol: Classification, recipe: Recipe, rows: Rows, run: Run) -> st
 
 def stage_key(recipe: Recipe, rows: Rows, run: Run, batch_size: int, told: list[Any]) -> str:
     """As `key_of`, where `told` are protocol, code and machine."""
-    if type(recipe) is not Recipe or any(recipe.chain(hook, run) for hook in BEFORE):
+    if any(recipe.chain(hook, run) for hook in BEFORE):
         return ""
-    own, epoch_rows = copy.deepcopy(recipe), len(rows)
-    rows, plan = engine.begin(own, rows, run)
-    if not plan or not is_plain(own, plan[0], run):
-        return ""
+    if recipe.chain("phases", run):
+        _, plan = engine.begin(copy.deepcopy(recipe), rows, run)
+        if not plan:
+            return ""
+        run.phase = plan[0]
     assert run.model is not None
-    told = [FORM, *told, run.seed, asdict(plan[0]), batch_size, epoch_rows]
+    if not is_plain(recipe, run):
+        return ""
+    told = [FORM, *told, run.seed, asdict(run.phase), batch_size, len(rows)]
     told += [repr(run.views), str(run.precision), repr(run.model)]
     content = hashlib.sha256(msgspec.json.encode(told))
-    streams = {name: stream.get_state() for name, stream in run.chance.items()}
-    for name, tensor in {**run.model.state_dict(), **streams, "counts": run.counts}.items():
+    for name, tensor in {**run.model.state_dict(), "counts": run.counts}.items():
         content.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
         content.update(_bytes(tensor))
     content.update(digest_of(rows).encode())
@@ -156,10 +159,10 @@ def begins_plainly(recipe: Recipe) -> bool:
     )
 
 
-def is_plain(recipe: Recipe, phase: Phase, run: Run) -> bool:
-    """Whether no method acts in a phase, and nothing hangs on the network that its weights and
-    modules do not tell."""
-    run.phase = phase
+def is_plain(recipe: Recipe, run: Run) -> bool:
+    """Whether no method acts in the phase of a run, and nothing hangs on the network that its
+    weights and modules do not tell.
+    """
     within = [hook for hook, rule in declared(recipe.contract).items() if rule.training]
     assert run.model is not None
     return not any(recipe.chain(hook, run) for hook in within) and not any(

@@ -83,9 +83,12 @@ class Fits:
     ) -> tuple[State | None, Callable[[State], None] | None]:
         """The state at the end of a network's first stage, or what is to take that."""
         with aside():
-            fresh = replace(run, counts=run.exact_counts, model=copy.deepcopy(run.model), notes=[])
-            fresh.rng = generator(run, "methods")
-            name = stage_key(Recipe(*recipe.methods), rows, fresh, batch_size, [self.key, told])
+            fresh = run
+            if recipe.chain("phases", run):
+                model = copy.deepcopy(run.model)
+                fresh = replace(run, counts=run.exact_counts, model=model, notes=[])
+                fresh.rng = generator(run, "methods")
+            name = stage_key(recipe, rows, fresh, batch_size, [self.key, told])
         if not name:
             return None, None
         if self.found and name in self.made:
