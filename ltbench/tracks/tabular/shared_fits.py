@@ -123,7 +123,9 @@ class Later:
 
     def __getattr__(self, name: str) -> Any:
         held = vars(self)
-        if name.startswith("__") or "_estimator" not in held:
+        if "_estimator" in held and name.startswith("__sklearn"):
+            return getattr(held["_estimator"], name)
+        if "_estimator" not in held or name.startswith("__"):
             raise AttributeError(name)
         if name[0] != "_" and name[-1] != "_" and not hasattr(held["_estimator"], name):
             raise AttributeError(name)
