@@ -426,3 +426,29 @@ def test_cells_side_by_side_train_it_once_a_seed(tiny, tmp_path):
     found = run(tiny, ["erm", "crt", "la-tau", "tau-norm"], 2, results=tmp_path / "r", jobs=4)
     assert sorted(record.seed for record in found if not record.stage) == [0, 1]
     assert {record.status for record in found} == {"ok"} and len(found) == 8
+
+
+DOMAINS = """
+base = "digits-domains"
+name = "small-domains"
+version = 1
+description = "Domains, in a blink."
+recipes = ["erm"]
+seeds = 1
+
+[budget]
+epochs = 2
+
+[network]
+name = "mlp"
+widths = [8]
+"""
+
+
+def test_rows_of_several_domains_share_it_too(tiny, go):
+    tiny.write_text(DOMAINS)
+    recipes = ["la-tau", "crt+posthoc-logit-adjustment", "domain-balanced-softmax"]
+    alone, shared = go(recipes, "alone", sharing=False), go(recipes, "shared")
+    assert same(go, ("alone", alone), ("shared", shared))
+    unshared = [recipe for recipe, record in shared.items() if not record.stage]
+    assert unshared == ["domain-balanced-softmax", "erm"]
