@@ -102,7 +102,10 @@ def run(
     validation = parts.validation.to(device) if parts.validation is not None else None
     kept = checkpoints.current()
     resume = kept.read(run)
-    plain = partial(time_plain, protocol, parts, seed, device)
+
+    def plain(steps: int | None = None) -> float:
+        return time_plain(protocol, parts, seed, device, steps)
+
     with first_stage(
         protocol, recipe, train_rows, begin(protocol, rows, seed, device), resume, plain
     ) as stage:
