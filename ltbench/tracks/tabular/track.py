@@ -291,7 +291,7 @@ def scored(
 
 
 def _held_out(
-    protocol: Tabular, recipe: Recipe, name: str, fold: Fold, seed: int, fits: Fits | None
+    protocol: Tabular, recipe: Recipe, name: str, fold: Fold, seed: int, fits: Fits | None = None
 ) -> tuple[Tensor, Tensor]:
     """The scores of the rows to fit, each by a model of the other inner folds, and their labels."""
     scores, labels = [], []
