@@ -31,9 +31,8 @@ KIND = "stages"
 FORM = 1  # of the files, and of what their keys are made of
 KEPT = ("position", "epoch", "model", "passes", "chance")  # of a state: all that moves
 BEFORE = ("resample", "build")  # hooks, beside those of training, that a first stage depends on
-SMALL = 2 * REFERENCE_SHARE  # of plain training: what timing that would take
-
 FIELDS = (*KEPT, "cost", "reference")
+SMALL = 2 * REFERENCE_SHARE  # of plain training: what timing that would take
 
 
 @dataclass
@@ -149,7 +148,8 @@ def stage_key(recipe: Recipe, rows: Rows, run: Run, batch_size: int, told: list[
 def begins_plainly(recipe: Recipe) -> bool:
     """Whether the first stage of a recipe is likely to be plain training, without its phases known.
 
-    A recipe that plans another phase before the usual one acts in that."""
+    A recipe that plans another phase before the usual one acts in that.
+    """
     rules = declared(recipe.contract).items()
     within = {hook for hook, rule in rules if rule.training}
     return not any(
@@ -160,9 +160,7 @@ def begins_plainly(recipe: Recipe) -> bool:
 
 
 def is_plain(recipe: Recipe, run: Run) -> bool:
-    """Whether no method acts in the phase of a run, and nothing hangs on the network that its
-    weights and modules do not tell.
-    """
+    """Whether no method acts in the phase of a run, and the network is what its modules tell."""
     within = [hook for hook, rule in declared(recipe.contract).items() if rule.training]
     assert run.model is not None
     return not any(recipe.chain(hook, run) for hook in within) and not any(

@@ -1,5 +1,7 @@
-"""Work that cells leave to others which begin alike: in the cache folder, under a hash of all that
-decides it. Where it cannot be had, a cell does it itself."""
+"""Work that cells leave to others which begin alike; where it cannot be had, each does it itself.
+
+It is kept in the cache folder, under a hash of all that decides it.
+"""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
