@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test bench gpu lint tables site clean
+.PHONY: setup demo test bench gpu lint tables site docs clean
 
 setup: .venv/.done
 
@@ -47,6 +47,9 @@ tables: setup
 
 site: setup
 	$(BIN)/ltbench site --into build/site
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
