@@ -1,7 +1,7 @@
 """What a run would do: the cells that were asked for, those that have a record, and the rest."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -102,24 +103,51 @@ def plan(
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
     composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+    chosen = dict.fromkeys(seeds_of(seeds, protocol.seeds), composed)
+    return planned(
+        registry, protocol, chosen, results, device, fresh, shard, elsewhere=elsewhere, mixed=mixed
+    )
+
+
+def planned(
+    registry: Registry,
+    protocol: Protocol,
+    recipes: Mapping[int, Sequence[Recipe]],
+    results: Path = RESULTS,
+    device: str = "cpu",
+    fresh: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    elsewhere: bool = False,
+    mixed: bool = False,
+) -> Plan:
+    """What a run would do of recipes that are given for each seed; the rest is as in `plan`.
+
+    Raises:
+        LTBenchError: as there.
+    """
+    track = registry.track(protocol.track)
     if elsewhere and registry.objects:
         raise LTBenchError(
             f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
             "a file and name that as a plugin"
         )
-    chosen = seeds_of(seeds, protocol.seeds)
+    if protocol.trial_share and not track.tunes:
+        raise LTBenchError(
+            f"{protocol.name}: track {track.name} runs no trials; its recipes cannot be tuned"
+        )
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
     track.plan(protocol, sources, where)
-    distinct = {recipe.text: recipe for recipe in composed}
+    every = [recipe for of_seed in recipes.values() for recipe in of_seed]
+    distinct = {recipe.text: recipe for recipe in every}
     origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))
     groups = [
         [
             Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
-            for text, recipe in distinct.items()
+            for text, recipe in {recipe.text: recipe for recipe in of_seed}.items()
         ]
-        for seed in chosen
+        for seed, of_seed in recipes.items()
         for table, source in sources.items()
         for fingerprint in [getattr(source, "fingerprint", "")]
     ]

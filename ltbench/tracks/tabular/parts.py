@@ -1,6 +1,6 @@
 """What each learner yielded in a cell, which a record keeps as the track's details."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,13 +11,17 @@ from ltbench.tracks.tabular.measures import NAMES
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one learner yielded in a cell; costs and rows are those of all its folds."""
+    """What one learner yielded in a cell; costs and rows are those of all its folds.
+
+    `metrics` are means over `folds`, which records from before these lack.
+    """
 
     status: Status
     reason: str = ""
     notes: list[str] = []
     metrics: Scores = {}
     timing: Timing | None = None
+    folds: list[Scores] = []
 
 
 class Parts(Struct, frozen=True):
@@ -29,6 +33,34 @@ class Parts(Struct, frozen=True):
 def parts_of(record: Record) -> dict[str, Part]:
     """The part of each learner in a record; none where the cell itself failed."""
     return msgspec.convert(record.details, Parts).parts
+
+
+def of_folds(records: Sequence[Record]) -> dict[str, Part]:
+    """The part of each learner in cells of which each counts in one fold, the first in the first.
+
+    What each cost is that of them all.
+    """
+    return {name: _joined(every) for name, every in _together(list(map(parts_of, records)))}
+
+
+def _together(cells: Sequence[Mapping[str, Part]]) -> Iterator[tuple[str, list[Part]]]:
+    for name in cells[0]:
+        if all(name in parts for parts in cells):
+            yield name, [parts[name] for parts in cells]
+
+
+def _joined(every: Sequence[Part]) -> Part:
+    bad = next((part for part in every if part.status != "ok"), None)
+    if bad is not None:
+        return bad
+    folds = [part.folds[k] for k, part in enumerate(every)]
+    return Part(
+        status="ok",
+        notes=[*dict.fromkeys(note for part in every for note in part.notes)],
+        metrics={name: mean([fold.get(name) for fold in folds]) for name in NAMES},
+        timing=summed([part.timing for part in every if part.timing is not None]),
+        folds=folds,
+    )
 
 
 def ended(parts: Mapping[str, Part]) -> tuple[Status, str]:
