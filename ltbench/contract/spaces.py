@@ -149,3 +149,12 @@ def require_sound(method: type[Any]) -> Mapping[str, Space]:
             told = validation.shown(defaults[name])
             raise LTBenchError(f"{owner}: {name} in {values} leaves out its default {told}")
     return space
+
+
+def unsound(method: type[Any]) -> str | None:
+    """Why the search space of a registered class of methods is none, or None."""
+    try:
+        require_sound(method)
+    except LTBenchError as error:
+        return str(error)
+    return None

@@ -1,8 +1,9 @@
 """What a run would do: the cells that were asked for, those that have a record, and the rest."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,16 @@ def plan(
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
     composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
-    chosen = dict.fromkeys(seeds_of(seeds, protocol.seeds), composed)
-    return planned(
-        registry, protocol, chosen, results, device, fresh, shard, elsewhere=elsewhere, mixed=mixed
-    )
+    chosen = seeds_of(seeds, protocol.seeds)
+    told = results, device, fresh, shard, elsewhere, mixed
+    return planned(registry, protocol, chosen, lambda seed, table: composed, *told)
 
 
 def planned(
     registry: Registry,
     protocol: Protocol,
-    recipes: Mapping[int, Sequence[Recipe]],
+    seeds: Sequence[int],
+    recipes: Callable[[int, str], Sequence[Recipe]],
     results: Path = RESULTS,
     device: str = "cpu",
     fresh: bool = False,
@@ -120,7 +121,7 @@ def planned(
     elsewhere: bool = False,
     mixed: bool = False,
 ) -> Plan:
-    """What a run would do of recipes that are given for each seed; the rest is as in `plan`.
+    """What a run would do of `recipes` of each seed and table; the rest is as in `plan`.
 
     Raises:
         LTBenchError: as there.
@@ -138,19 +139,18 @@ def planned(
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
     track.plan(protocol, sources, where)
-    every = [recipe for of_seed in recipes.values() for recipe in of_seed]
-    distinct = {recipe.text: recipe for recipe in every}
-    origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))
-    groups = [
-        [
-            Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
-            for text, recipe in {recipe.text: recipe for recipe in of_seed}.items()
-        ]
-        for seed, of_seed in recipes.items()
-        for table, source in sources.items()
-        for fingerprint in [getattr(source, "fingerprint", "")]
-    ]
+    groups, origins_of = [], cache(registry.origins)
+    for seed in seeds:
+        for table, source in sources.items():
+            distinct = {recipe.text: recipe for recipe in recipes(seed, table)}
+            told = getattr(source, "fingerprint", "")
+            groups.append(
+                [
+                    Cell(track, protocol, recipe, seed, told, origins_of(recipe), table, core)
+                    for recipe in distinct.values()
+                ]
+            )
     part, parts = shard_of(shard)
     cells = dealt(groups, part, parts)
     if not mixed:

@@ -3,9 +3,9 @@
 import hashlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,6 @@ class Tuning:
     folder: Path
     remarks: list[str]
 
-    def recipe(self, text: str) -> Recipe:
-        return self.registry.recipe(text)
-
-    def of_seeds(self, chosen: Mapping[int, Iterable[str]]) -> dict[int, list[Recipe]]:
-        known: dict[str, Recipe] = {}
-        for text in {text for texts in chosen.values() for text in texts}:
-            known[text] = self.recipe(text)
-        return {seed: [known[text] for text in texts] for seed, texts in chosen.items()}
-
     def write(self) -> None:
         """Writes the studies, each whole; one that is there of the same trials keeps other seeds.
 
@@ -79,7 +70,7 @@ class Tuning:
             seed: [text for study in self.studies for text in study.drawn[str(seed)]]
             for seed in self.seeds
         }
-        return planned(self.registry, self.trials, self.of_seeds(drawn), self.folder, **asked)
+        return self._planned(self.trials, lambda seed, table: drawn[seed], asked)
 
     def testing(self, **asked: Any) -> Plan:
         """The cells of what was chosen, once all trials have been, and of defaults that the records
@@ -88,16 +79,24 @@ class Tuning:
         Raises:
             LTBenchError: as in `planned`.
         """
-        wanted: dict[int, list[str]] = {seed: [] for seed in self.seeds}
+        wanted: dict[tuple[int, str], list[str]] = {}
         for study in self.studies:
             for choice in choices(self.track, self.trials, study, self.folder):
-                if choice.seed in wanted and choice.complete:
-                    wanted[choice.seed] += [
-                        text
-                        for text in (study.recipe, *choice.chosen)
-                        if self._lacks(text, choice.seed, choice.table)
-                    ]
-        return planned(self.registry, self.protocol, self.of_seeds(wanted), self.folder, **asked)
+                place = choice.seed, choice.table
+                told = (study.recipe, *choice.chosen) if choice.complete else ()
+                lacking = [text for text in told if self._lacks(text, *place)]
+                wanted.setdefault(place, []).extend(lacking)
+        return self._planned(self.protocol, lambda *place: wanted.get(place, []), asked)
+
+    def _planned(
+        self, protocol: Protocol, texts: Callable[[int, str], Sequence[str]], asked: dict[str, Any]
+    ) -> Plan:
+        composed = cache(self.registry.recipe)
+
+        def recipes(seed: int, table: str) -> list[Recipe]:
+            return [composed(text) for text in texts(seed, table)]
+
+        return planned(self.registry, protocol, self.seeds, recipes, self.folder, **asked)
 
     def _lacks(self, recipe: str, seed: int, table: str) -> bool:
         """Whether a cell is not among the protocol's own records, or is of other code."""
@@ -106,7 +105,7 @@ class Tuning:
             return True
         own = core_code(self.track.modules(self.protocol))
         alike = found.environment.get("code") in (None, own)
-        now = self.registry.origins(self.recipe(recipe))
+        now = self.registry.origins(self.registry.recipe(recipe))
         return not (alike and same_code(found.plugins, now))
 
 

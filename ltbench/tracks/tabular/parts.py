@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ltbench.results.records import Record, Scores, Status, Timing
 from ltbench.tracks.tabular.measures import NAMES
@@ -38,7 +38,7 @@ def parts_of(record: Record) -> dict[str, Part]:
 def of_folds(records: Sequence[Record]) -> dict[str, Part]:
     """The part of each learner in cells of which each counts in one fold, the first in the first.
 
-    What each cost is that of them all.
+    What each cost is the mean of what they cost.
     """
     return {name: _joined(every) for name, every in _together(list(map(parts_of, records)))}
 
@@ -58,9 +58,17 @@ def _joined(every: Sequence[Part]) -> Part:
         status="ok",
         notes=[*dict.fromkeys(note for part in every for note in part.notes)],
         metrics={name: mean([fold.get(name) for fold in folds]) for name in NAMES},
-        timing=summed([part.timing for part in every if part.timing is not None]),
+        timing=_mean([part.timing for part in every if part.timing is not None]),
         folds=folds,
     )
+
+
+def _mean(timings: Sequence[Timing]) -> Timing | None:
+    whole, n = summed(timings), len(timings)
+    if whole is None:
+        return None
+    seconds, work, reference = whole.seconds / n, whole.work / n, whole.reference_work / n
+    return structs.replace(whole, seconds=seconds, work=work, reference_work=reference)
 
 
 def ended(parts: Mapping[str, Part]) -> tuple[Status, str]:
