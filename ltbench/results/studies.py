@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ltbench.errors import LTBenchError
 from ltbench.results import records
@@ -73,3 +73,19 @@ def read_all(folder: Path) -> Iterator[Study]:
     """
     for path in sorted((folder / "studies").glob("*.json")):
         yield read(path)
+
+
+def together(first: Study, second: Study) -> Study:
+    """Two studies of one recipe, of which each may have seeds that the other lacks.
+
+    Raises:
+        LTBenchError: they drew otherwise.
+    """
+    seeds = first.drawn.keys() & second.drawn.keys()
+    alike = structs.replace(first, drawn={}) == structs.replace(second, drawn={})
+    if not alike or any(first.drawn[seed] != second.drawn[seed] for seed in seeds):
+        raise LTBenchError(
+            f"two studies of {first.recipe} on {first.protocol} disagree in what they drew; tune "
+            "both with the same --trials and the same search space"
+        )
+    return structs.replace(first, drawn={**first.drawn, **second.drawn})
