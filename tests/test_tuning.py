@@ -252,3 +252,9 @@ def test_a_sequence_that_repeats_a_small_space_still_gives_all_that_is_asked():
     found = settings(recipe, spaces_of(recipe), 26, 0)
     assert len(set(found)) == 26
     assert module.MOST_DRAWN > 26
+
+
+def test_a_recipe_that_the_protocol_cannot_serve_is_told(tune):
+    done = tune("-m", "coral", "--trials", 2, "--seeds", 1)
+    assert done.exit_code == 2
+    assert "coral: no trial of 1 of its choices came to anything (" in done.stdout

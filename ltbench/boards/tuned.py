@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from ltbench.rendering.cells import (
 )
 from ltbench.results import studies
 from ltbench.results.reading import records_of
-from ltbench.results.records import Record
+from ltbench.results.records import Origin, Record
 from ltbench.results.studies import Study
 from ltbench.running.tuning import Choice, choices, of_trials, spaces_of, tested
 from ltbench.scoring.measures import Measure, figures
@@ -38,18 +39,19 @@ from ltbench.scoring.statistics import (
     Mean,
     Resolution,
     best_first,
-    lacking,
     means_of,
     pairs_of,
     rank_ranges,
     resolution,
     rounded,
+    wanted,
 )
 
 if TYPE_CHECKING:
     import pandas
 
 TUNED, DEFAULT = "tuned", "default"
+Place = tuple[int, str]  # a seed and a table
 
 
 class TunedRow(Struct, frozen=True, kw_only=True):
@@ -98,12 +100,13 @@ class TunedBoard(Struct, frozen=True, kw_only=True):
 
 @dataclass
 class _Cells:
-    """What a row came to, by seed and table."""
+    """What a row came to, by seed and table; `bad` are those where it came to nothing."""
 
     recipe: str
     kind: str
-    value: dict[tuple[int, str], float] = field(default_factory=dict)
-    default: dict[tuple[int, str], float] = field(default_factory=dict)
+    value: dict[Place, float] = field(default_factory=dict)
+    default: dict[Place, float] = field(default_factory=dict)
+    bad: set[Place] = field(default_factory=set)
     told: dict[str, Any] = field(default_factory=dict)
 
 
@@ -171,21 +174,24 @@ def _of_study(
     tuned = spaces_of(base)
     chosen: dict[str, list[Any]] = {name: [] for name in study.space}
     failed = kept = left = untold = 0
+    dead: list[str] = []
     costs: dict[int, list[tuple[float, float, float]]] = {}
     for choice in choices(track, of_trials_, study, folder):
-        failed += choice.failed
+        failed, place = failed + choice.failed, (choice.seed, choice.table)
         if not choice.complete:
-            left += 1
+            cells.bad.add(place)
+            left += None in choice.scores
+            dead += [choice.reason] if None not in choice.scores else []
             continue
         usual = _tested(track, protocol, results, folder, study.recipe, choice)
         each = [_tested(track, protocol, results, folder, text, choice) for text in choice.chosen]
         whole = [one for one in each if one is not None]
-        if usual is None or len(whole) < len(each):
-            untold += 1
-            continue
-        joined, place = track.joined(whole), (choice.seed, choice.table)
-        value, default = joined.measures.get(first), usual.measures.get(first)
-        if value is None or default is None:
+        joined = track.joined(whole) if len(whole) == len(each) else None
+        value, default = (
+            None if one is None else one.measures.get(first) for one in (joined, usual)
+        )
+        if usual is None or joined is None or value is None or default is None:
+            cells.bad.add(place)
             untold += 1
             continue
         cells.value[place], cells.default[place] = value, default
@@ -208,6 +214,14 @@ def _of_study(
         "cost": _median([own / plainly for _, own, plainly in summed]),
         "remarks": [
             *([f"{study.recipe}: trials of {left} of its choices are left"] if left else []),
+            *(
+                [
+                    f"{study.recipe}: no trial of {len(dead)} of its choices came to anything "
+                    f"({dead[0]})"
+                ]
+                if dead
+                else []
+            ),
             *([f"{study.recipe}: {untold} of its choices have no finished cell"] if untold else []),
         ],
     }
@@ -257,6 +271,17 @@ def _refuse_several(used: Sequence[Record], mixed: bool) -> None:
                 f"tuned rows differ in {said} ({' and '.join(sorted(told))}): tune again with "
                 "--fresh, or say --mixed"
             )
+    pairs = combinations({pair for one in used for pair in one.plugins.items()}, 2)
+    several = sorted({one[0] for one, other in pairs if one[0] == other[0] and _unlike(one, other)})
+    if several and not mixed:
+        raise LTBenchError(
+            f"tuned rows differ in the code of {', '.join(several)}: tune again, or say --mixed"
+        )
+
+
+def _unlike(one: tuple[str, Origin], other: tuple[str, Origin]) -> bool:
+    """Whether two origins of a method are of other code, as far as both tell."""
+    return not (one[1].made_by(other[1]) or other[1].made_by(one[1]))
 
 
 def _board(
@@ -268,15 +293,20 @@ def _board(
     remarks: list[str],
 ) -> TunedBoard:
     """The rows in order, with their intervals and ranks."""
-    tables = sorted({table for row in rows for _, table in row.value})
-    over = "tables" if len(tables) > 1 else "seeds"
-    shared = track.shared if over == "seeds" else 0.0
+    tuned = [row for row in rows if row.kind == TUNED]
+    places = sorted({place for row in tuned for place in (*row.value, *row.bad)})
+    over = "tables" if len(_tables(places)) > 1 else "seeds"
+    shared, step = (track.shared, step) if over == "seeds" else (0.0, 0.0)
     value, default = (
-        _grid([getattr(row, kind) for row in rows], over) for kind in ("value", "default")
+        _grid([[told.get(place, math.nan) for place in places] for told in of_rows], places, over)
+        for of_rows in ([row.value for row in rows], [row.default for row in rows])
     )
-    step = step if over == "seeds" else 0.0
-    short = lacking(np.isfinite(value))
-    ranked = np.where(short[:, None], np.nan, measure.sign * value)
+    bad = _grid([[float(place in row.bad) for place in places] for row in rows], places, over) > 0
+    floor = next(k for k, row in enumerate(rows) if row.recipe == track.plain)
+    finished = np.isfinite(value)
+    short = np.asarray((wanted(finished, bad, floor) & ~finished).any(axis=1))
+    # seeds of one table share its rows, of which tests of pairs know nothing
+    ranked = np.where(short[:, None] | (shared > 0), np.nan, measure.sign * value)
     pairs = pairs_of(ranked, step)
     best, worst = rank_ranges(pairs)
     means = means_of(value, measure.limits, shared=shared)
@@ -307,17 +337,17 @@ def _board(
     )
 
 
-def _grid(rows: Sequence[Mapping[tuple[int, str], float]], over: str) -> Floats:
-    """Numbers of rows by seed, or by table as means over seeds; NaN is missing."""
-    places = sorted({place for row in rows for place in row})
+def _grid(rows: Sequence[Sequence[float]], places: Sequence[Place], over: str) -> Floats:
+    """Numbers of rows at places, or by table as means over seeds; NaN is missing."""
+    found = np.array(rows, dtype=np.float64).reshape(len(rows), len(places))
     if over == "seeds":
-        found = [[row.get(place, math.nan) for place in places] for row in rows]
-        return np.array(found, dtype=np.float64).reshape(len(rows), len(places))
-    tables, seeds = sorted({t for _, t in places}), sorted({s for s, _ in places})
-    whole = [[[row.get((s, t), math.nan) for s in seeds] for t in tables] for row in rows]
-    shape = len(rows), len(tables), len(seeds)
-    means: Floats = np.array(whole, dtype=np.float64).reshape(shape).mean(axis=2)
-    return means
+        return found
+    of_table = [[k for k, (_, t) in enumerate(places) if t == table] for table in _tables(places)]
+    return np.stack([found[:, at].mean(axis=1) for at in of_table], axis=1)
+
+
+def _tables(places: Sequence[Place]) -> list[str]:
+    return sorted({table for _, table in places})
 
 
 def _median(numbers: Sequence[float]) -> float | None:

@@ -128,6 +128,7 @@ def command(
     if part[1] > 1:
         _tell_shard(study, trying, part)
         return
+    skipped = [record for record in made if record.status == "skipped"]
     testing = study.testing(**asked)
     made, stopped = run_cells(testing, jobs, limits, False, observers, cluster)
     _stop_if(stopped, testing, len(made))
@@ -137,6 +138,8 @@ def command(
         _, path = write_table(registry, protocol, results, mixed)
         click.echo(f"{path} written", err=True)
     count = Counter(record.status for record in made)
+    if recipes and skipped:
+        sys.exit(2)
     sys.exit(0 if count.keys() <= {"ok"} else 1)
 
 

@@ -266,7 +266,7 @@ class Choice:
 
     `scores` [trials][parts] are turned so that more is better, -inf of a trial that failed or
     diverged and None of one that has not been; the best of each part is chosen, of equals the
-    earlier. `work` are the seconds of all trials.
+    earlier. `work` are the seconds of all trials, `reason` is why the first that failed did.
     """
 
     seed: int
@@ -275,6 +275,7 @@ class Choice:
     scores: list[list[float] | None]
     failed: int
     work: float
+    reason: str = ""
 
     @property
     def complete(self) -> bool:
@@ -347,6 +348,7 @@ def _choice(
         settings=settings,
         scores=scores,
         failed=sum(one is not None and one.status != "ok" for one in found),
+        reason=next((one.reason for one in found if one is not None and one.reason), ""),
         work=sum(one.timing.work for one in found if one is not None and one.timing is not None),
     )
 
