@@ -74,6 +74,25 @@ def test_rows_hold_what_each_seed_chose_and_what_its_default_loses(results, prot
     assert plain.chosen["plain.lr"] == [1.0, 2.0, 1.0]
 
 
+def test_ranks_of_tuned_rows_and_of_their_defaults_stand_apart(results, protocol):
+    def ranks(board):
+        return [(row.recipe, row.rank, row.default_rank) for row in board.rows]
+
+    # tuned, sam gains 0.08, 0.11 and 0.16; as they are it gains 0.1 each time, which tells nothing
+    board = tuned.read(installed(), protocol, results)
+    assert ranks(board) == [("sam", (1, 1), (1, 2)), ("plain", (2, 2), (1, 2))]
+    assert board.moved == 0
+    folder = studies.folder_of(results, protocol.name)
+    for seed, value in enumerate((0.1, 0.25, 0.3)):
+        write(folder, of(protocol, "sam", seed, value, RECORD.timing), None)
+    for text, seed in (("sam(rho=0.2)", 0), ("sam(rho=0.1)", 1), ("sam(rho=0.1)", 2)):
+        write(folder, of(protocol, text, seed, 0.9 + seed / 100, RECORD.timing), None)
+    board = tuned.read(installed(), protocol, results)
+    assert ranks(board) == [("sam", (1, 1), (2, 2)), ("plain", (2, 2), (1, 1))]
+    assert board.moved == 2
+    assert "2 of 2 rows changed places beyond their intervals" in tuned.section(board)
+
+
 def test_costs_are_in_units_of_plain_training_on_all_rows(results, protocol):
     sam = tuned.read(installed(), protocol, results).rows[0]
     assert sam.tuning_cost == pytest.approx(3 * 2 / 2)  # three trials of 2 s, plain takes 2 s

@@ -37,6 +37,7 @@ from ltbench.scoring.measures import Measure, figures
 from ltbench.scoring.statistics import (
     Floats,
     Mean,
+    Pairs,
     Resolution,
     best_first,
     means_of,
@@ -57,11 +58,12 @@ Place = tuple[int, str]  # a seed and a table
 class TunedRow(Struct, frozen=True, kw_only=True):
     """What a recipe is worth, tuned or as it is, in the measure that ranks.
 
-    `regret` is what the default loses to the settings that were chosen, paired. Of `choices`, one
-    for each seed, table and part of a cell, `kept` are the default; `chosen` are the values of each
-    parameter in all of them. Of the `trials` for each seed, `failed` came to nothing, over all
-    seeds. `tuning_cost` is the work of all trials, and `cost` that of the cell, in units of plain
-    training; both are medians over seeds. A default row that was not tuned has its value alone.
+    `default_rank` is that of the default among the defaults of the tuned rows. `regret` is what the
+    default loses to the settings that were chosen, paired. Of `choices`, one for each seed, table
+    and part of a cell, `kept` are the default; `chosen` are the values of each parameter in all of
+    them. Of the `trials` for each seed, `failed` came to nothing, over all seeds. `tuning_cost` is
+    the work of all trials, and `cost` that of the cell, in units of plain training; both are
+    medians over seeds. A default row that was not tuned has its value alone.
     """
 
     recipe: str
@@ -69,6 +71,7 @@ class TunedRow(Struct, frozen=True, kw_only=True):
     rank: tuple[int, int] | None
     value: Mean
     default: Mean | None = None
+    default_rank: tuple[int, int] | None = None
     regret: Mean | None = None
     trials: int = 0
     failed: int = 0
@@ -83,7 +86,8 @@ class TunedBoard(Struct, frozen=True, kw_only=True):
     """The tuned rows of a protocol, best first, and with them default rows where that was asked.
 
     `over` says what intervals are over, seeds or tables, and `share` how much of the training rows
-    a trial was validated on.
+    a trial was validated on. `moved` are the rows whose rank among tuned rows and that of their
+    default among defaults have nothing in common.
     """
 
     protocol: str
@@ -93,6 +97,7 @@ class TunedBoard(Struct, frozen=True, kw_only=True):
     plain: str
     share: float
     over: str
+    moved: int
     resolution: Resolution
     rows: list[TunedRow]
     remarks: list[str] = []
@@ -279,6 +284,12 @@ def _refuse_several(used: Sequence[Record], mixed: bool) -> None:
         )
 
 
+def _ranks(pairs: Pairs) -> list[tuple[int, int] | None]:
+    """The best and the worst rank of each row, None of one without."""
+    ends = zip(*(one.tolist() for one in rank_ranges(pairs)), strict=True)
+    return [pair if there else None for pair, there in zip(ends, pairs.scored, strict=True)]
+
+
 def _unlike(one: tuple[str, Origin], other: tuple[str, Origin]) -> bool:
     """Whether two origins of a method are of other code, as far as both tell."""
     return not (one[1].made_by(other[1]) or other[1].made_by(one[1]))
@@ -308,7 +319,11 @@ def _board(
     # seeds of one table share its rows, of which tests of pairs know nothing
     ranked = np.where(short[:, None] | (shared > 0), np.nan, measure.sign * value)
     pairs = pairs_of(ranked, step)
-    best, worst = rank_ranges(pairs)
+    ranks = _ranks(pairs)
+    of_tuned = np.array([row.kind == TUNED for row in rows])
+    among_tuned = pairs_of(np.where(of_tuned[:, None], ranked, np.nan), step)
+    lone = np.where(np.isnan(ranked), np.nan, measure.sign * default)
+    before = _ranks(pairs_of(lone, step))
     means = means_of(value, measure.limits, shared=shared)
     usual = means_of(default, measure.limits, shared=shared)
     regrets = means_of(measure.sign * (value - default), measure.gaps, step, shared)
@@ -320,14 +335,19 @@ def _board(
         plain=track.plain,
         share=protocol.tuning_share,
         over=over,
+        moved=sum(
+            one is not None and other is not None and (one[1] < other[0] or other[1] < one[0])
+            for one, other in zip(_ranks(among_tuned), before, strict=True)
+        ),
         resolution=resolution(pairs.n, pairs.spread, pairs.adjusted, shared),
         rows=[
             TunedRow(
                 recipe=rows[k].recipe,
                 kind=rows[k].kind,
-                rank=(int(best[k]), int(worst[k])) if pairs.scored[k] else None,
+                rank=ranks[k],
                 value=means[k],
                 default=usual[k] if usual[k].mean is not None else None,
+                default_rank=before[k],
                 regret=regrets[k] if regrets[k].mean is not None else None,
                 **rows[k].told,
             )
@@ -370,16 +390,17 @@ def section(board: TunedBoard) -> str:
 def _blocks(board: TunedBoard, both: bool) -> list[str]:
     measure = board.measure
     headers = ["rank", "recipe", *(["kind"] if both else []), f"{measure.called}, tuned"]
-    headers += [DEFAULT, "regret", "chosen", "default kept", "trials", "tuning", "cost"]
+    headers += [DEFAULT, "its rank", "regret", "chosen", "default kept", "trials", "tuning", "cost"]
     if both:
         headers[3] = measure.called
     rows = [
         [
-            _rank(row),
+            _rank(row.rank),
             recipe_cell(row.recipe, []),
             *([row.kind] if both else []),
             measured(measure, row.value),
             measured(measure, row.default),
+            _rank(row.default_rank),
             measured(measure, row.regret, sign="+"),
             "; ".join(_told(name, found) for name, found in row.chosen.items()) or DASH,
             f"{row.kept} of {row.choices}" if row.choices else DASH,
@@ -396,7 +417,7 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
         f"{measure.called} there is trained on all of them and scored on the test rows",
         f"means over {board.over} with 95 % intervals; as each seed draws trials of its own, those "
         "of tuned rows hold what another draw would have chosen",
-        f"*{DEFAULT}*: the recipe as it is, on the same seeds",
+        f"*{DEFAULT}*: the recipe as it is, on the same seeds, and *its rank* among such defaults",
         "*regret*: what it loses by that, paired",
         "*chosen*: the median over seeds, and the range",
         "*default kept*: how often no trial was better",
@@ -409,7 +430,12 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
     )
     notes = "\n".join(f"- {plain(remark)}." for remark in board.remarks)
     told = resolved(measure, board.resolution, board.over, "pairs of rows")
-    return [block for block in (table_of(headers, rows), said, told, notes) if block]
+    several = sum(row.default_rank is not None for row in board.rows)
+    moved = (
+        f"{board.moved} of {several} rows changed places beyond their intervals: the range of their\n"
+        "ranks and that of their default have nothing in common."
+    )
+    return [block for block in (table_of(headers, rows), said, told, moved, notes) if block]
 
 
 def _trials(row: TunedRow) -> str:
@@ -418,10 +444,10 @@ def _trials(row: TunedRow) -> str:
     return f"{row.trials}" + (f" ({row.failed} failed)" if row.failed else "")
 
 
-def _rank(row: TunedRow) -> str:
-    if row.rank is None:
+def _rank(rank: tuple[int, int] | None) -> str:
+    if rank is None:
         return DASH
-    best, worst = row.rank
+    best, worst = rank
     return str(best) if best == worst else f"{best}–{worst}"
 
 
@@ -445,6 +471,8 @@ def frame(board: TunedBoard) -> "pandas.DataFrame":
         best, worst = row.rank or (None, None)
         flat: dict[str, Any] = {"recipe": row.recipe, "kind": row.kind}
         flat |= {"rank_best": best, "rank_worst": worst}
+        before = row.default_rank or (None, None)
+        flat |= {"default_rank_best": before[0], "default_rank_worst": before[1]}
         for name in ("value", "default", "regret"):
             mean: Mean = getattr(row, name) or Mean(None, None, None)
             flat |= {name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high}
