@@ -254,6 +254,14 @@ def test_a_sequence_that_repeats_a_small_space_still_gives_all_that_is_asked():
     assert module.MOST_DRAWN > 26
 
 
+def test_observers_are_told_of_trials_and_of_what_was_chosen(tune, tmp_path):
+    done = tune("-m", "focal", "--trials", 1, "--seeds", 1, "--log-json", tmp_path / "log.jsonl")
+    assert "left out" not in done.stderr
+    lines = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    began = [line["protocol"] for line in lines if line["event"] == "run-began"]
+    assert began == ["tiny-tuning", "tiny"]
+
+
 def test_a_recipe_that_the_protocol_cannot_serve_is_told(tune):
     done = tune("-m", "coral", "--trials", 2, "--seeds", 1)
     assert done.exit_code == 2

@@ -130,6 +130,7 @@ def command(
         return
     skipped = [record for record in made if record.status == "skipped"]
     testing = study.testing(**asked)
+    observers = observers_of(registry, observe, log_json)  # the first ones ended with the trials
     made, stopped = run_cells(testing, jobs, limits, False, observers, cluster)
     _stop_if(stopped, testing, len(made))
     board = tuned.board(tuned.read(registry, protocol, results, mixed))
