@@ -210,7 +210,7 @@ def _of_study(
             costs.setdefault(choice.seed, []).append(told)
     summed = [[sum(part) for part in zip(*of_seed, strict=True)] for of_seed in costs.values()]
     cells.told = {
-        "trials": study.trials,
+        "trials": max(map(len, study.drawn.values()), default=0),
         "failed": failed,
         "choices": max((len(one) for one in chosen.values()), default=0),
         "kept": kept,
@@ -432,8 +432,8 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
     told = resolved(measure, board.resolution, board.over, "pairs of rows")
     several = sum(row.default_rank is not None for row in board.rows)
     moved = (
-        f"{board.moved} of {several} rows changed places beyond their intervals: the ranks that\n"
-        "they and their defaults may have do not meet."
+        f"{board.moved} of {several} rows changed places beyond their intervals: the range of a row's\n"
+        "rank and that of its default's do not meet."
     )
     return [block for block in (table_of(headers, rows), said, told, moved, notes) if block]
 
