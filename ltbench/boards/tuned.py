@@ -432,8 +432,8 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
     told = resolved(measure, board.resolution, board.over, "pairs of rows")
     several = sum(row.default_rank is not None for row in board.rows)
     moved = (
-        f"{board.moved} of {several} rows changed places beyond their intervals: the range of a row's\n"
-        "rank and that of its default's do not meet."
+        f"{board.moved} of {several} rows changed places beyond their intervals: the range of a\n"
+        "row's rank and that of its default's do not meet."
     )
     return [block for block in (table_of(headers, rows), said, told, moved, notes) if block]
 
