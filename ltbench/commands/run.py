@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
+@click.option(
+    "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
 @click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
 @click.option(
@@ -79,6 +82,7 @@ def command(
     memory: float | None,
     fail_fast: bool,
     fresh: bool,
+    no_sharing: bool,
     dry_run: bool,
     log_json: str | None,
     observe: Sequence[str],
@@ -108,7 +112,17 @@ def command(
     cluster = cluster_of(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     plan = plans.plan(
-        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster), mixed
+        registry,
+        protocol,
+        recipes,
+        seeds,
+        results,
+        device,
+        fresh,
+        part,
+        bool(cluster),
+        mixed,
+        not no_sharing,
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
     jobs = jobs or max(1, at_once)

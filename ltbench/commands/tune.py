@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 @click.option("--shard", metavar="I/N", help="The I-th of N parts of the trials, to be merged.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Kill a cell that takes longer.")
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
+@click.option(
+    "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
+)
 @click.option("--fresh", is_flag=True, help="Redo the trials and cells that have a record.")
 @click.option("--dry-run", is_flag=True, help="Say what would be tried, and about how long.")
 @click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
@@ -80,6 +83,7 @@ def command(
     shard: str | None,
     timeout: float | None,
     memory: float | None,
+    no_sharing: bool,
     fresh: bool,
     dry_run: bool,
     log_json: str | None,
@@ -112,7 +116,13 @@ def command(
     cluster = cluster_of(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     study = tuning(registry, protocol, recipes, trials, seeds, results)
-    asked = {"device": device, "fresh": fresh, "elsewhere": bool(cluster), "mixed": mixed}
+    asked = {
+        "device": device,
+        "fresh": fresh,
+        "elsewhere": bool(cluster),
+        "mixed": mixed,
+        "shares": not no_sharing,
+    }
     trying = study.trying(**asked, shard=part)
     at_once = usable_cores() // trying.protocol.compute.threads if device == "cpu" else 1
     jobs = jobs or max(1, at_once)

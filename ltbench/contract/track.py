@@ -85,7 +85,8 @@ class Outcome:
     `measures` are numbers by the names that the track declares, None where there is none; `recall`
     and `class_counts` [C] are there where there are classes, `transductive` where a method used
     unlabelled test inputs. `arrays` are kept beside the record, `details`, a struct, within.
-    `control` says that the cell stands outside of what is ranked.
+    `control` says that the cell stands outside of what is ranked, `stage` from which shared first
+    stage its training went on.
     """
 
     measures: Scores
@@ -98,6 +99,7 @@ class Outcome:
     details: Struct | None = None
     control: bool = False
     continued: int = 0
+    stage: str = ""
     status: Status = "ok"
     reason: str = ""
 

@@ -32,7 +32,8 @@ RESULTS = Path("leaderboards")
 class Plan:
     """The cells that were asked for: those with a record already, and those left to run.
 
-    `code` are the names and sources of single files with methods.
+    `code` are the names and sources of single files with methods. `shares` says that cells which
+    begin alike share that part of their work.
     """
 
     track: Track[Any]
@@ -44,6 +45,7 @@ class Plan:
     results: Path
     fresh: bool = False
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    shares: bool = True
 
     @property
     def remarks(self) -> list[str]:
@@ -88,6 +90,7 @@ def plan(
     shard: tuple[int, int] = (1, 1),
     elsewhere: bool = False,
     mixed: bool = False,
+    shares: bool = True,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
@@ -95,7 +98,8 @@ def plan(
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
     says that the device is that of other machines, `mixed` that records of other code of the
-    benchmark, or of another device, may stay beside the new ones.
+    benchmark, or of another device, may stay beside the new ones. Where it `shares`, cells that
+    begin alike share what they begin with.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -105,7 +109,7 @@ def plan(
     track = registry.track(protocol.track)
     composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
     chosen = seeds_of(seeds, protocol.seeds)
-    told = results, device, fresh, shard, elsewhere, mixed
+    told = results, device, fresh, shard, elsewhere, mixed, shares
     return planned(registry, protocol, chosen, lambda seed, table: composed, *told)
 
 
@@ -120,6 +124,7 @@ def planned(
     shard: tuple[int, int] = (1, 1),
     elsewhere: bool = False,
     mixed: bool = False,
+    shares: bool = True,
 ) -> Plan:
     """What a run would do of `recipes` of each seed and table; the rest is as in `plan`.
 
@@ -159,7 +164,7 @@ def planned(
     code = tuple(
         (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
     )
-    return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code)
+    return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code, shares)
 
 
 def dealt(groups: Sequence[list[Cell]], part: int, parts: int) -> list[Cell]:
