@@ -109,7 +109,7 @@ def command(
     from ltbench.running.skips import settled
     from ltbench.training.environment import usable_cores
 
-    cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
+    cluster = cluster_of(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     plan = plans.plan(
         registry,
@@ -134,8 +134,8 @@ def command(
     if dry_run:
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return
-    observers = _observers(registry, observe, log_json)
-    made, stopped = _run(plan, jobs, limits, fail_fast, observers, cluster)
+    observers = observers_of(registry, observe, log_json)
+    made, stopped = run_cells(plan, jobs, limits, fail_fast, observers, cluster)
     if not stopped:
         made = settled(plan, made)
     rejected: list[Rejected] = []
@@ -187,13 +187,13 @@ def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> No
     )
 
 
-def _cluster(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
+def cluster_of(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
     from ltbench.running.cluster import Cluster
 
     return Cluster(address, 1.0 if gpu_share is None else gpu_share, jobs)
 
 
-def _observers(
+def observers_of(
     registry: "Registry", observe: Sequence[str], log_json: str | None
 ) -> "dict[str, Observer]":
     """Those asked for, and what shows the run unless standard error is for machines."""
@@ -205,7 +205,7 @@ def _observers(
     return {**shown, **chosen(registry, [*logged, *observe])}
 
 
-def _run(
+def run_cells(
     plan: "Plan",
     jobs: int,
     limits: "Limits",

@@ -142,6 +142,9 @@ class Track(Generic[P]):
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
     `made_in` is the module that runs its cells, where that is another than the class's own.
+    `tunes` says that it runs protocols of trials, whose `trial_share` is above 0; `plain` is the
+    recipe whose tuning is the floor of tuned boards. `shared` is the share of the variance of one
+    seed which more seeds of one table do not lessen (`scoring.statistics.interval`).
     """
 
     name: ClassVar[str] = ""
@@ -156,6 +159,9 @@ class Track(Generic[P]):
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
     made_in: ClassVar[str] = ""
+    tunes: ClassVar[bool] = False
+    plain: ClassVar[str] = "plain"
+    shared: ClassVar[float] = 0.0
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.
@@ -230,6 +236,15 @@ class Track(Generic[P]):
     def refused(self, record: Record) -> str | None:
         """Why the details of a record are none that this track keeps, or None."""
         return None
+
+    def judged(self, protocol: P, record: Record) -> list[float | None]:
+        """What a trial came to on its validation rows, in each part of a cell for which a setting
+        is chosen apart, as its rows are tested by another."""
+        return [record.measures.get(self.shown(protocol)[0])]
+
+    def joined(self, records: Sequence[Record]) -> Record:
+        """The cell of the settings that were chosen for its parts, of a record of each."""
+        return records[0]
 
     def units(self, record: Record) -> float | None:
         """How long a cell took in all, in units of plain training."""

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -106,27 +108,54 @@ def plan(
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
     composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+    chosen = seeds_of(seeds, protocol.seeds)
+    told = results, device, fresh, shard, elsewhere, mixed, shares
+    return planned(registry, protocol, chosen, lambda seed, table: composed, *told)
+
+
+def planned(
+    registry: Registry,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    recipes: Callable[[int, str], Sequence[Recipe]],
+    results: Path = RESULTS,
+    device: str = "cpu",
+    fresh: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    elsewhere: bool = False,
+    mixed: bool = False,
+    shares: bool = True,
+) -> Plan:
+    """What a run would do of `recipes` of each seed and table; the rest is as in `plan`.
+
+    Raises:
+        LTBenchError: as there.
+    """
+    track = registry.track(protocol.track)
     if elsewhere and registry.objects:
         raise LTBenchError(
             f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
             "a file and name that as a plugin"
         )
-    chosen = seeds_of(seeds, protocol.seeds)
+    if protocol.trial_share and not track.tunes:
+        raise LTBenchError(
+            f"{protocol.name}: track {track.name} runs no trials; its recipes cannot be tuned"
+        )
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
     track.plan(protocol, sources, where)
-    distinct = {recipe.text: recipe for recipe in composed}
-    origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))
-    groups = [
-        [
-            Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
-            for text, recipe in distinct.items()
-        ]
-        for seed in chosen
-        for table, source in sources.items()
-        for fingerprint in [getattr(source, "fingerprint", "")]
-    ]
+    groups, origins_of = [], cache(registry.origins)
+    for seed in seeds:
+        for table, source in sources.items():
+            distinct = {recipe.text: recipe for recipe in recipes(seed, table)}
+            told = getattr(source, "fingerprint", "")
+            groups.append(
+                [
+                    Cell(track, protocol, recipe, seed, told, origins_of(recipe), table, core)
+                    for recipe in distinct.values()
+                ]
+            )
     part, parts = shard_of(shard)
     cells = dealt(groups, part, parts)
     if not mixed:
