@@ -19,6 +19,7 @@ COMMANDS = (
     "migrate",
     "plot",
     "plugins",
+    "review",
     "run",
     "show",
     "site",
