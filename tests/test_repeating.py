@@ -59,6 +59,14 @@ def test_the_same_code_on_the_same_machine_gives_the_same_bits(tiny, made):
     assert "‡" not in text
 
 
+def test_a_sample_takes_first_what_this_hand_has_not_run_again(tiny, made):
+    results, _ = made
+    drawn = [list(verify(installed(), tiny, sample=1, results=results))[0] for _ in range(4)]
+    assert len({(one.recipe, one.seed) for one in drawn}) == 4
+    (other,) = verify(installed(), tiny, ["erm"], [0], sample=1, by="ci", results=results)
+    assert (other.recipe, other.seed) == ("erm", 0)
+
+
 def test_arrays_that_were_kept_in_another_form_are_not_held_against_each_other(tiny, made):
     results, (record, *_) = made
     older = arrays_of(results, record)

@@ -37,6 +37,8 @@ def verify(
 ) -> Iterator[Verification | str]:
     """Runs recorded cells again, `sample` of them or all, and tells of each what came of it.
 
+    A sample is drawn by chance, those first that this hand has not run again as they stand.
+
     No record is changed; each verification is written beside its record. A line tells of a cell
     that cannot be run here.
 
@@ -60,21 +62,23 @@ def verify(
     if not chosen:
         raise LTBenchError(f"{results / protocol.name} holds no finished records of these")
     if sample is not None and sample < len(chosen):
-        chosen = random.sample(chosen, sample)
-    known = []
+        every_told = (told for _, told in verifications.read_all(results, protocol.name))
+        known = {t.record for t in every_told if isinstance(t, Verification) and t.by == by}
+        random.shuffle(chosen)
+        chosen = sorted(chosen, key=lambda record: record.digest in known)[:sample]
+    here = []
     for text in sorted({record.recipe for record in chosen}):
         try:
-            known.append(registry.recipe(text).text)
+            here.append(registry.recipe(text).text)
         except LTBenchError as error:
             yield f"{text} cannot be run here: {error}"
-    places = {(r.recipe, r.seed, r.table): r for r in chosen if r.recipe in known}
+    places = {(r.recipe, r.seed, r.table): r for r in chosen if r.recipe in here}
     if not places:
         return
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder)
-        planned = plan(
-            registry, name, known, sorted({seed for _, seed, _ in places}), again, mixed=True
-        )
+        chosen_seeds = sorted({seed for _, seed, _ in places})
+        planned = plan(registry, name, here, chosen_seeds, again, mixed=True)
         cells = [c for c in planned.cells if (c.recipe.text, c.seed, c.table) in places]
         for event in execute(replace(planned, cells=cells), jobs):
             if event.ended is None:
