@@ -9,12 +9,14 @@ from pathlib import Path
 from ltbench.boards import comparing
 from ltbench.boards.comparing import Bound, compare
 from ltbench.boards.reading import read
+from ltbench.boards.submitting import examine
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import code, plain
 from ltbench.results import records
 from ltbench.results.records import Record
+from ltbench.results.submissions import STATED
 from ltbench.results.verifications import Verification
 from ltbench.running.checking import checked
 from ltbench.running.execute import execute
@@ -88,6 +90,7 @@ class Reviewer:
             if rows or committed or change.runs(self.registry, protocol):
                 self._again(found, protocol, committed)
         self._elsewhere(found, change)
+        self._submissions(found, change)
         return found
 
     def _methods(self, found: Review, change: Change, methods: Sequence[str]) -> None:
@@ -242,6 +245,22 @@ class Reviewer:
                 cell = f"{one.recipe} seed {one.seed} of {protocol.name}"
                 found.fails.append(f"{cell} gives something else when it is run again")
         found.section(f"Run again on {protocol.name}", lines)
+
+    def _submissions(self, found: Review, change: Change) -> None:
+        """Submissions that come with the change are examined."""
+        lines = []
+        for file in sorted(change.files):
+            if file.name != STATED or not file.exists():
+                continue
+            name = file.parent.relative_to(change.root).as_posix()
+            self.tell(f"examining {name}")
+            examined = examine(self.registry, file.parent)
+            told = f"refused, {_many(len(examined.refusals), 'time')} over"
+            lines.append(f"- {code(name)}: {f'**{told}**' if examined.refusals else 'ok'}")
+            lines += [f"  - {plain(one)}" for one in examined.refusals]
+            if examined.refusals:
+                found.fails.append(f"submission {name} is refused")
+        found.section("Submissions", lines)
 
     def _elsewhere(self, found: Review, change: Change) -> None:
         """Records that differ on boards that are not run here."""

@@ -24,6 +24,7 @@ COMMANDS = (
     "show",
     "site",
     "status",
+    "submit",
     "verify",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -320,6 +320,7 @@ REQUIRED = ("load", "seconds", "run")
 TAKEN = (
     *("recipe", "rank", "rank_best", "rank_worst", "seeds", "delta", "status", "notes", "cost"),
     *("control", "board_seeds", "missing_seeds", "delta_p", "delta_adjusted_p"),
+    *("submitted_by", "extra_data", "pretraining", "teachers", "tuning_trials", "apart"),
     *("detectable_alone", "detectable", *COSTS, *get_args(Status)),
 )
 """What boards call the columns that all of them have."""

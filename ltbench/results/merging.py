@@ -66,7 +66,7 @@ def merge(
     for protocol in sorted({record.protocol for _, record in taken}):
         records.require_writable(into / protocol)
     for folder, record in taken:
-        _copy(folder, record, into)
+        copied(folder, record, into)
     kept = [place for place, (folder, _) in chosen.items() if folder == into]
     equal = sum(place in came for place in kept)
     changed = tuple(sorted({record.protocol for _, record in taken}))
@@ -110,7 +110,12 @@ def _differing(first: Record, second: Record, timed: Timed, now: Now) -> Iterato
         yield "code"
 
 
-def _copy(folder: Path, record: Record, into: Path) -> None:
+def copied(folder: Path, record: Record, into: Path) -> None:
+    """Copies a record and its arrays, as they are, from one folder of results to another.
+
+    Raises:
+        LTBenchError: that cannot be written.
+    """
     source = place_of(folder, record)
     target = place_of(into, record)
     try:
