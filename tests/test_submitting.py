@@ -336,7 +336,9 @@ PIECES = ["é", "CON", "x" * 200, "mine", "records", "seed-0.json", "seed-9.json
 
 @often
 @given(st.data())
-def test_damaged_submissions_are_refused_in_lines(made, unchecked, tmp_path_factory, data):
+def test_damaged_submissions_are_refused_in_lines(
+    made, unchecked, registry, tmp_path_factory, data
+):
     folder, _, _ = made
     place = tmp_path_factory.mktemp("damaged") / "mine"
     shutil.copytree(folder, place)
