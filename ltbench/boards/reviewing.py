@@ -21,6 +21,7 @@ from ltbench.results.verifications import Verification
 from ltbench.running.checking import checked
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
+from ltbench.running.processes import apart
 from ltbench.running.repeating import verify
 from ltbench.running.skips import settled
 from ltbench.running.touched import Change, rows_with
@@ -179,7 +180,7 @@ class Reviewer:
                 lines.append(f"- {code(text)}: {count[status]} {status}: {plain(line(why))}")
                 if status != "skipped":
                     found.fails.append(f"{text} on {protocol.name}: {count[status]} {status}")
-        table = [*self._table(protocol, wanted)]
+        table = apart(lambda: [*self._table(protocol, wanted)])  # it reads labels
         lines += ["", *table] if lines else table
         found.section(f"Rows on {protocol.name}", lines)
         finished = {one.recipe for one in ended if one.status != "skipped"}
@@ -201,9 +202,8 @@ class Reviewer:
     def _moved(self, found: Review, protocol: Protocol, before: Path | None) -> None:
         if before is None or not any((before / protocol.name).glob("records/*/*.json")):
             return
-        compared, rejected = compare(
-            self.registry, before, self.into, [protocol.name], self._bounds(protocol)
-        )
+        names, bounds = [protocol.name], self._bounds(protocol)
+        compared, rejected = apart(lambda: compare(self.registry, before, self.into, names, bounds))
         title, told = comparing.markdown(compared).split("\n", 1)
         found.section(f"What moved on {title.removeprefix('## ')}", [told.strip()])
         for row in (row for one in compared for row in one.changed if row.failed):

@@ -1,8 +1,9 @@
 """What a run would do: the cells that were asked for, those that have a record, and the rest."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from ltbench.contract.method import Method
 from ltbench.contract.track import Track
+from ltbench.datasets import places_of_data
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.discovery import core_code
@@ -19,6 +21,8 @@ from ltbench.results import index, records
 from ltbench.results.provenance import SAID
 from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
+from ltbench.running.keeper import Keeper
+from ltbench.running.processes import can_fork
 from ltbench.running.request import seeds_of, shard_of
 from ltbench.scoring.measures import stored
 from ltbench.training import environment, events
@@ -30,7 +34,8 @@ RESULTS = Path("leaderboards")
 class Plan:
     """The cells that were asked for: those with a record already, and those left to run.
 
-    `code` are the names and sources of single files with methods.
+    `code` are the names and sources of single files with methods. Where a `keeper` holds the data,
+    `sources` tell of them alone.
     """
 
     track: Track[Any]
@@ -42,6 +47,8 @@ class Plan:
     results: Path
     fresh: bool = False
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    keeper: Keeper | None = field(default=None, repr=False)
+    closed: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def remarks(self) -> list[str]:
@@ -51,6 +58,11 @@ class Plan:
             for table, source in self.sources.items()
             for note in ([source] if isinstance(source, LTBenchError) else _notes(source))
         ]
+
+    @property
+    def loaded(self) -> Mapping[str, Any]:
+        """The data themselves, for cells that run in this process."""
+        return self.sources if self.keeper is None else self.keeper.load()
 
     @property
     def todo(self) -> list[Cell]:
@@ -101,6 +113,10 @@ def plan(
     """
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
+    where = _device(device, elsewhere)
+    keeper, load = None, partial(track.load, registry, protocol)
+    if type(track).divide is not Track.divide and not elsewhere and can_fork(where):
+        keeper = Keeper(track, protocol, load)  # before any method is made
     composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
     if elsewhere and registry.objects:
         raise LTBenchError(
@@ -108,9 +124,9 @@ def plan(
             "a file and name that as a plugin"
         )
     chosen = seeds_of(seeds, protocol.seeds)
-    sources = track.load(registry, protocol)
-    where = _device(device, elsewhere)
-    track.plan(protocol, sources, where)
+    sources: Mapping[str, Any] = keeper.told if keeper is not None else load()
+    if keeper is None:
+        track.plan(protocol, sources, where)
     distinct = {recipe.text: recipe for recipe in composed}
     origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))
@@ -131,7 +147,19 @@ def plan(
     code = tuple(
         (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
     )
-    return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code)
+    return Plan(
+        track,
+        protocol,
+        cells,
+        done,
+        dict(sources),
+        where,
+        results,
+        fresh,
+        code,
+        keeper,
+        tuple(places_of_data(registry.data.values())),
+    )
 
 
 def dealt(groups: Sequence[list[Cell]], part: int, parts: int) -> list[Cell]:
@@ -242,6 +270,8 @@ def estimate(plan: Plan, jobs: int) -> float:
     with environment.own(protocol.compute.threads, 0):
         plain = {
             table: plan.track.seconds(protocol, source, plan.device)
+            if plan.keeper is None
+            else plan.keeper.seconds(table, plan.device)
             for table, source in plan.sources.items()
             if not isinstance(source, LTBenchError)
         }

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ltbench.results.records import Record, same_code
 from ltbench.results.verifications import Verification
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
+from ltbench.running.processes import apart
 
 TOLERANCE = 0.01  # of the predictions may differ on another machine
 SPREAD = 1.0  # standard deviations over seeds by which a measure may
@@ -80,12 +82,14 @@ def verify(
         chosen_seeds = sorted({seed for _, seed, _ in places})
         planned = plan(registry, name, here, chosen_seeds, again, mixed=True)
         cells = [c for c in planned.cells if (c.recipe.text, c.seed, c.table) in places]
-        for event in execute(replace(planned, cells=cells), jobs):
+        closed = (*planned.closed, results.absolute())
+        for event in execute(replace(planned, cells=cells, closed=closed), jobs):
             if event.ended is None:
                 continue
             record = places[event.ended.recipe, event.ended.seed, event.ended.table]
             same_row = [r for r in found if (r.recipe, r.table) == (record.recipe, record.table)]
-            one = _held_against(track, record, event.ended, same_row, results, again)
+            held = partial(_held_against, track, record, event.ended, same_row, results, again)
+            one = apart(held)  # as workers are forked from here, which must not hold labels
             stamp = datetime.now(UTC).isoformat(timespec="seconds")
             yield verifications.write(results, Verification(by=by, when=stamp, **one))
 
