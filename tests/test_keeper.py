@@ -40,8 +40,19 @@ def cheated(tmp_path_factory):
     (place / "tiny.toml").write_text(TINY)
     cheats = Path(__file__).parent / "plugins" / "cheats.py"
     words = [word for name in ("erm", *CHEATS) for word in ("-m", name)]
+    words += ["--plugin", str(cheats)]
     subprocess.run(
-        [sys.executable, "-m", "ltbench", "run", "tiny.toml", "--plugin", cheats, *words],
+        [
+            sys.executable,
+            "-m",
+            "ltbench",
+            "run",
+            "tiny.toml",
+            "--sealed",
+            "--plugin",
+            cheats,
+            *words,
+        ],
         cwd=place,
         check=False,
         capture_output=True,

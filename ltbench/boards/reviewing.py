@@ -167,7 +167,9 @@ class Reviewer:
         if not rows:
             return []
         self.tell(f"running {', '.join(rows)} on {protocol.name}")
-        planned = plan(self.registry, protocol.name, rows, results=self.into, mixed=True)
+        planned = plan(
+            self.registry, protocol.name, rows, results=self.into, mixed=True, sealed=True
+        )
         made = [e.ended for e in execute(planned, self.jobs) if e.ended is not None]
         wanted = {self.registry.recipe(text).text for text in rows}
         ended = [one for one in settled(planned, made) if one.recipe in wanted]

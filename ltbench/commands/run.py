@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
+@click.option("--sealed", is_flag=True, help="Close data and results to methods, on Linux.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
 @click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
 @click.option(
@@ -79,6 +80,7 @@ def command(
     memory: float | None,
     fail_fast: bool,
     fresh: bool,
+    sealed: bool,
     dry_run: bool,
     log_json: str | None,
     observe: Sequence[str],
@@ -108,13 +110,25 @@ def command(
     cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     plan = plans.plan(
-        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster), mixed
+        registry,
+        protocol,
+        recipes,
+        seeds,
+        results,
+        device,
+        fresh,
+        part,
+        bool(cluster),
+        mixed,
+        sealed,
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
     jobs = jobs or max(1, at_once)
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
+    if sealed:
+        _require_sealing(plan)
     for remark in plan.remarks:
         click.echo(remark, err=True)
     if dry_run:
@@ -138,6 +152,22 @@ def command(
     if rejected or (recipes and count["skipped"]):
         sys.exit(2)
     sys.exit(0 if count.keys() <= {"ok", "skipped"} else 1)
+
+
+def _require_sealing(plan: "Plan") -> None:
+    """Refuses to promise what cannot be kept.
+
+    Raises:
+        LTBenchError: methods could open the data here.
+    """
+    from ltbench.running.closing import version
+
+    if plan.keeper is None:
+        raise LTBenchError(
+            f"--sealed cannot be kept: cells of track {plan.track.name} hold their data here"
+        )
+    if not version():
+        raise LTBenchError("--sealed cannot be kept: it needs a Linux kernel with Landlock")
 
 
 def _show_table(

@@ -205,14 +205,16 @@ def _begins(
         yield begin
         return
     kept = plan.results / plan.protocol.name / "checkpoints"
-    kept.mkdir(exist_ok=True)
+    made = bool(plan.closed) and not kept.exists()
+    if made:  # only what is there can stay open
+        kept.mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="ltbench-"))
     closed = Closed(_shut(plan), [kept, scratch])
 
     def seated(cell: Cell) -> _Running:
         seat = keeper.seat(cell, blank(cell, HERE), plan.results)
         ours = [keeper.control, *(one.seat.result for one in running if one.seat is not None)]
-        room = _Room(seat.desk, closed, scratch, [*ours, seat.result])
+        room = _Room(seat.desk, closed, bool(plan.closed), scratch, [*ours, seat.result])
         worker = Worker(partial(_answer, plan, cell, room, _say if told else None), limits)
         seat.desk.close()
         return _Running(cell, worker, seat)
@@ -222,12 +224,15 @@ def _begins(
     finally:
         closed.close()
         shutil.rmtree(scratch, ignore_errors=True)
-        with suppress(OSError):  # unless something is kept there
-            kept.rmdir()
+        if made:
+            with suppress(OSError):  # unless something is kept there
+                kept.rmdir()
 
 
 def _shut(plan: Plan) -> list[Path]:
-    """What workers must not open: the data, all results, and the histories that hold some."""
+    """What workers must not open, if anything: data, results, and the histories that hold some."""
+    if not plan.closed:
+        return []
     results = plan.results.absolute()
     above = [folder / ".git" for folder in (Path.cwd(), *results.parents, *Path.cwd().parents)]
     usual = RESULTS.absolute()
@@ -241,14 +246,16 @@ class _Room:
 
     desk: Any
     closed: Closed
+    sealed: bool
     scratch: Path
     others: list[Any]
 
     def enter(self) -> None:
         for end in self.others:
             end.close()
-        os.environ["TMPDIR"] = tempfile.tempdir = str(self.scratch)
         self.closed.apply()
+        if self.sealed:  # no file can be made in a folder above what is closed
+            os.environ["TMPDIR"] = tempfile.tempdir = str(self.scratch)
 
 
 def _answer(plan: Plan, cell: Cell, room: _Room, listener: events.Listener | None) -> None:

@@ -35,7 +35,7 @@ class Plan:
     """The cells that were asked for: those with a record already, and those left to run.
 
     `code` are the names and sources of single files with methods. Where a `keeper` holds the data,
-    `sources` tell of them alone.
+    `sources` tell of them alone; `closed` are the places that its workers then must not open.
     """
 
     track: Track[Any]
@@ -98,6 +98,7 @@ def plan(
     shard: tuple[int, int] = (1, 1),
     elsewhere: bool = False,
     mixed: bool = False,
+    sealed: bool = False,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
@@ -105,7 +106,8 @@ def plan(
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
     says that the device is that of other machines, `mixed` that records of other code of the
-    benchmark, or of another device, may stay beside the new ones.
+    benchmark, or of another device, may stay beside the new ones. `sealed` closes data and results
+    to methods, where a keeper holds the data and the kernel has Landlock.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -158,7 +160,7 @@ def plan(
         fresh,
         code,
         keeper,
-        tuple(places_of_data(registry.data.values())),
+        tuple(places_of_data(registry.data.values())) if sealed else (),
     )
 
 

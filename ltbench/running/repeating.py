@@ -79,8 +79,8 @@ def verify(
         return
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder)
-        chosen_seeds = sorted({seed for _, seed, _ in places})
-        planned = plan(registry, name, here, chosen_seeds, again, mixed=True)
+        seeds = sorted({seed for _, seed, _ in places})
+        planned = plan(registry, name, here, seeds, again, mixed=True, sealed=True)
         cells = [c for c in planned.cells if (c.recipe.text, c.seed, c.table) in places]
         closed = (*planned.closed, results.absolute())
         for event in execute(replace(planned, cells=cells, closed=closed), jobs):
