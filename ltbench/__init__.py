@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from ltbench.contract.method import hooks as hooks
     from ltbench.contract.method import one as one
     from ltbench.contract.recipes import Recipe as Recipe
+    from ltbench.contract.track import Answer as Answer
+    from ltbench.contract.track import Asked as Asked
     from ltbench.contract.track import Board as Board
+    from ltbench.contract.track import Divided as Divided
     from ltbench.contract.track import Outcome as Outcome
     from ltbench.contract.track import Table as Table
     from ltbench.contract.track import Track as Track
@@ -41,10 +44,13 @@ if TYPE_CHECKING:
     from ltbench.scoring.measures import Measure as Measure
 
 _HOMES = {
+    "Answer": "contract.track",
+    "Asked": "contract.track",
     "Batch": "contract.context",
     "Board": "contract.track",
     "CosineHead": "models.heads",
     "Dataset": "datasets",
+    "Divided": "contract.track",
     "Grants": "contract.context",
     "LTBenchError": "errors",
     "Measure": "scoring.measures",
