@@ -22,7 +22,7 @@ from ltbench.results.provenance import SAID
 from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
 from ltbench.running.keeper import Keeper
-from ltbench.running.processes import can_fork
+from ltbench.running.processes import apart, can_fork
 from ltbench.running.request import seeds_of, shard_of
 from ltbench.scoring.measures import stored
 from ltbench.training import environment, events
@@ -119,49 +119,54 @@ def plan(
     keeper, load = None, partial(track.load, registry, protocol)
     if type(track).divide is not Track.divide and not elsewhere and can_fork(where):
         keeper = Keeper(track, protocol, load)  # before any method is made
-    composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
-    if elsewhere and registry.objects:
-        raise LTBenchError(
-            f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
-            "a file and name that as a plugin"
-        )
-    chosen = seeds_of(seeds, protocol.seeds)
-    sources: Mapping[str, Any] = keeper.told if keeper is not None else load()
-    if keeper is None:
-        track.plan(protocol, sources, where)
-    distinct = {recipe.text: recipe for recipe in composed}
-    origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
-    core = core_code(track.modules(protocol))
-    groups = [
-        [
-            Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
-            for text, recipe in distinct.items()
+    try:
+        composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+        if elsewhere and registry.objects:
+            raise LTBenchError(
+                f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
+                "a file and name that as a plugin"
+            )
+        chosen = seeds_of(seeds, protocol.seeds)
+        sources: Mapping[str, Any] = keeper.told if keeper is not None else load()
+        if keeper is None:
+            track.plan(protocol, sources, where)
+        distinct = {recipe.text: recipe for recipe in composed}
+        origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
+        core = core_code(track.modules(protocol))
+        groups = [
+            [
+                Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
+                for text, recipe in distinct.items()
+            ]
+            for seed in chosen
+            for table, source in sources.items()
+            for fingerprint in [getattr(source, "fingerprint", "")]
         ]
-        for seed in chosen
-        for table, source in sources.items()
-        for fingerprint in [getattr(source, "fingerprint", "")]
-    ]
-    part, parts = shard_of(shard)
-    cells = dealt(groups, part, parts)
-    if not mixed:
-        _refuse_unlike(protocol, track, results, cells, fresh, where)
-    done = [] if fresh else list(finished(cells, results))
-    code = tuple(
-        (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
-    )
-    return Plan(
-        track,
-        protocol,
-        cells,
-        done,
-        dict(sources),
-        where,
-        results,
-        fresh,
-        code,
-        keeper,
-        tuple(places_of_data(registry.data.values())) if sealed else (),
-    )
+        part, parts = shard_of(shard)
+        cells = dealt(groups, part, parts)
+        if not mixed:
+            _refuse_unlike(protocol, track, results, cells, fresh, where)
+        done = [] if fresh else _done(cells, results, keeper)
+        code = tuple(
+            (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
+        )
+        return Plan(
+            track,
+            protocol,
+            cells,
+            done,
+            dict(sources),
+            where,
+            results,
+            fresh,
+            code,
+            keeper,
+            tuple(places_of_data(registry.data.values())) if sealed else (),
+        )
+    except BaseException:
+        if keeper is not None:
+            keeper.end()
+        raise
 
 
 def dealt(groups: Sequence[list[Cell]], part: int, parts: int) -> list[Cell]:
@@ -225,6 +230,16 @@ def _device(name: str, elsewhere: bool = False) -> torch.device:
     elif device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LTBenchError(f"device {name!r} is not there; {torch.cuda.device_count()} GPUs are")
     return device
+
+
+def _done(cells: Sequence[Cell], results: Path, keeper: Keeper | None) -> list[Record]:
+    """The records that are there, read apart where workers are to be forked from here: what they
+    keep, labels among it, is read as well."""
+    there = any((results / cells[0].protocol.name).glob("records/*/*.json")) if cells else False
+    if keeper is None or not there:
+        return list(finished(cells, results))
+    done: list[Record] = apart(lambda: list(finished(cells, results)))
+    return done
 
 
 def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
