@@ -123,8 +123,8 @@ def plan(
         composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
         if elsewhere and registry.objects:
             raise LTBenchError(
-                f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
-                "a file and name that as a plugin"
+                f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them "
+                "into a file and name that as a plugin"
             )
         chosen = seeds_of(seeds, protocol.seeds)
         sources: Mapping[str, Any] = keeper.told if keeper is not None else load()
