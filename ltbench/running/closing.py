@@ -37,10 +37,11 @@ def version() -> int:
 class Closed:
     """Folders and files that a process closes to itself and to all that it starts, for good.
 
-    What stands in them cannot be read, written, removed or replaced, nor can the memory of
-    processes outside be read, nor, where the kernel knows that, a signal sent to them. In a folder
-    above one of them no file can be made. `open_again` stand within them, and stay open. `works` is
-    false where there is no Landlock: then nothing is closed.
+    What stands in them cannot be read, written, removed or replaced, nor, where the kernel knows
+    that, can a signal be sent to processes outside. In a folder above one of them no file can be
+    made. `open_again` stand within them, and stay open. The memory of processes outside cannot be
+    read, even if nothing else is closed. `works` is false where there is no Landlock: then all
+    stays open.
     """
 
     def __init__(self, paths: Iterable[Path], open_again: Iterable[Path] = ()) -> None:
@@ -50,13 +51,13 @@ class Closed:
             return
         self.handled = WRITE_FILE | READ_FILE | REMOVE_FILE | MAKE_FILE | MAKE_LINK
         self.handled |= (REFER if known >= 2 else 0) | (TRUNCATE if known >= 3 else 0)
-        asked = _Ruleset(self.handled, 0, SIGNALS_WITHIN if known >= 6 else 0)
+        shut = {Path(os.path.realpath(path)) for path in paths}
+        asked = _Ruleset(self.handled, 0, SIGNALS_WITHIN if known >= 6 and shut else 0)
         size = 24 if known >= 6 else 16 if known >= 4 else 8
         self._call = ctypes.CDLL(None, use_errno=True).syscall
         rules = self._call(CREATE, ctypes.byref(asked), ctypes.c_size_t(size), 0)
         if rules < 0:
             return
-        shut = {Path(os.path.realpath(path)) for path in paths}
         for path in (*_beside(shut), *(p for p in open_again if p.is_dir())):
             self._allow(rules, path)
         self.rules = rules
