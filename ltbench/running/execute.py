@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ltbench.running.cluster import Cluster
 
 TOLD: Any = events.Told  # as what is read
+ANSWERED = msgspec.msgpack.encode("\0answered")  # what a worker says last
 POLL = 0.5  # seconds between looks at what is running
 
 
@@ -133,12 +134,17 @@ def _checkpoint(plan: Plan, cell: Cell) -> Checkpoint:
 
 @dataclass
 class _Running:
-    """A cell in hand: its worker, and its seat where the data are held elsewhere."""
+    """A cell in hand: its worker, and its seat where the data are held elsewhere.
+
+    `talks` is false once the worker has nothing more to say, `answered` true if it said that the
+    keeper has its answer.
+    """
 
     cell: Cell
     worker: Worker
     seat: Seat | None = None
     talks: bool = True
+    answered: bool = False
 
     @property
     def heard(self) -> list[Any]:
@@ -272,6 +278,7 @@ def _answer(plan: Plan, cell: Cell, room: _Room, listener: events.Listener | Non
     except LTBenchError as error:
         said = packed(None, here, "failed", str(error))
     room.desk.send_bytes(said)
+    tell_bytes(ANSWERED)
 
 
 def _say(message: events.Told) -> None:
@@ -284,17 +291,24 @@ def _heard_of(plan: Plan, one: _Running) -> Record | events.Told:
     assert seat is not None and plan.keeper is not None
     if one.talks:
         try:
+            alive = worker.is_alive()  # asked first, as it may say something and end meanwhile
             if worker.answer.poll():
                 content = worker.answer.recv_bytes(MOST_WORDS)
+                one.answered |= content == ANSWERED
                 told: events.Told = msgspec.msgpack.decode(content, type=TOLD)
-                return told
-            one.talks = worker.is_alive()
+                return "" if content == ANSWERED else told
+            one.talks = alive
         except (EOFError, OSError):
             one.talks = False
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return ""
     if not seat.result.poll():
-        return ""
+        if one.talks or one.answered:
+            return ""
+        reason = worker.death()  # what it started may keep the keeper waiting
+        worker.kill()
+        seat.result.close()
+        return records.write(plan.results, blank(one.cell, HERE, "failed", reason), None)
     try:
         done = seat.result.recv()
     except (EOFError, OSError):
