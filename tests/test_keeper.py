@@ -49,8 +49,6 @@ def cheated(tmp_path_factory):
             "run",
             "tiny.toml",
             "--sealed",
-            "--plugin",
-            cheats,
             *words,
         ],
         cwd=place,
