@@ -134,11 +134,13 @@ class Divided:
     """The data of a cell: what is `given` to train on, what it is asked, and how that is marked.
 
     Neither `given` nor what `ask` returns holds a label of a test row; `mark` alone knows them.
+    An answer has scores of so many `classes`.
     """
 
     given: Any
     ask: Callable[[], Asked]
     mark: Callable[[Answer], Outcome]
+    classes: int
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ class _Desk:
             record = structs.replace(record, environment=told)
             if answer is None or divided is None:
                 return structs.replace(record, status=said.status, reason=said.reason), None
-            refuse_unfit(answer, len(divided.ask().inputs), self.classes(record, divided))
+            refuse_unfit(answer, len(divided.ask().inputs), divided.classes)
             outcome = divided.mark(answer)
             return recorded(self.track, record, outcome, notes)
         except LTBenchError as error:
@@ -245,10 +245,6 @@ class _Desk:
         # What a stranger's method answers may break anything at all; that costs its own cell.
         except Exception as error:
             return structs.replace(record, status="failed", reason=named(error)), None
-
-    @staticmethod
-    def classes(record: Record, divided: Divided) -> int:
-        return len(divided.given.class_counts)
 
 
 def sit(desk: Any) -> tuple[Any, Callable[[], Asked]]:

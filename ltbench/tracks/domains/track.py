@@ -148,7 +148,7 @@ def divide(protocol: Domains, seed: int, dataset: Dataset, needs: Set[str]) -> D
 
     classes = len(dataset.classes)
     given = Given(parts.train, parts.validation, parts.class_counts, classes, rows.seen)
-    return Divided(given, lambda: paper()[0], mark)
+    return Divided(given, lambda: paper()[0], mark, classes)
 
 
 def answer(

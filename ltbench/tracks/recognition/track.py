@@ -72,7 +72,7 @@ def divide(protocol: Recognition, seed: int, dataset: Dataset) -> Divided:
         )
 
     given = Given(parts.train, parts.validation, parts.class_counts, len(dataset.classes))
-    return Divided(given, lambda: paper()[0], mark)
+    return Divided(given, lambda: paper()[0], mark, given.classes)
 
 
 def answer(
