@@ -10,7 +10,7 @@ SHARD ?= 1/1
 SAMPLE ?= 3
 export BASE SHARD
 
-.PHONY: setup demo test bench lint tables site review summary shard boards verify moved clean
+.PHONY: setup demo test bench gpu lint tables site review summary shard boards verify moved clean
 
 setup: .venv/.done
 
@@ -34,6 +34,9 @@ test: setup
 
 bench: setup
 	$(BIN)/python -m pytest --quiet tests/bench $(BENCH)
+
+gpu: setup
+	$(BIN)/python tests/bench/gpu.py build/gpu
 
 lint: setup
 	$(BIN)/ruff format --check .

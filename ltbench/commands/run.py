@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
 @click.option("--sealed", is_flag=True, help="Close data and results to methods, on Linux.")
+@click.option(
+    "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
 @click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
 @click.option(
@@ -81,6 +84,7 @@ def command(
     fail_fast: bool,
     fresh: bool,
     sealed: bool,
+    no_sharing: bool,
     dry_run: bool,
     log_json: str | None,
     observe: Sequence[str],
@@ -121,6 +125,7 @@ def command(
         bool(cluster),
         mixed,
         sealed,
+        not no_sharing,
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
     jobs = jobs or max(1, at_once)

@@ -119,7 +119,7 @@ class Method:
 
     @hook(MANY_IN_TRAINING)
     def enter(self, train: Rows, run: Run) -> Rows:
-        """The training set of this phase."""
+        """The training set of this phase; what it adds to `run.model` may learn in the phase."""
         return train
 
     @hook(one("choose the optimizer", training=True))

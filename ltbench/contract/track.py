@@ -86,7 +86,8 @@ class Outcome:
     `measures` are numbers by the names that the track declares, None where there is none; `recall`
     and `class_counts` [C] are there where there are classes, `transductive` where a method used
     unlabelled test inputs. `arrays` are kept beside the record, `details`, a struct, within.
-    `control` says that the cell stands outside of what is ranked.
+    `control` says that the cell stands outside of what is ranked, `stage` from which shared first
+    stage its training went on.
     """
 
     measures: Scores
@@ -99,6 +100,7 @@ class Outcome:
     details: Struct | None = None
     control: bool = False
     continued: int = 0
+    stage: str = ""
     status: Status = "ok"
     reason: str = ""
 
@@ -118,7 +120,7 @@ class Answer:
     """What a cell says of the rows that it was asked: scores [N, C] and decided labels [N].
 
     `adapted` are both once more, after a method used the inputs. `timing` is what it cost, `notes`
-    are the run's, `continued` counts how often it went on from a checkpoint.
+    are the run's, `continued` and `stage` tell what it went on from, as in an outcome.
     """
 
     scores: Tensor
@@ -127,6 +129,7 @@ class Answer:
     adapted: tuple[Tensor, Tensor] | None = None
     notes: list[str] = field(default_factory=list)
     continued: int = 0
+    stage: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Said(Struct, frozen=True, kw_only=True):
     timing: Timing | None = None
     notes: list[str] = []
     continued: int = 0
+    stage: str = ""
 
 
 def packed(
@@ -58,6 +59,7 @@ def packed(
             "timing": answer.timing,
             "notes": answer.notes,
             "continued": answer.continued,
+            "stage": answer.stage,
         }
     said = Said(status=status, reason=reason, environment=environment, **told)
     try:
@@ -88,6 +90,7 @@ def unpacked(content: bytes) -> tuple[Said, Answer | None]:
         adapted=adapted,
         notes=said.notes,
         continued=said.continued,
+        stage=said.stage,
     )
     return said, answer
 

@@ -22,6 +22,7 @@ from ltbench.results.records import (
     cell_name,
 )
 from ltbench.texts import line, readable
+from ltbench.tracks.shared_work import sharing
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
@@ -55,12 +56,17 @@ class Cell:
 
 
 def run_cell(
-    cell: Cell, source: Any, device: torch.device, checkpoint: Checkpoint | None = None
+    cell: Cell,
+    source: Any,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    shares: bool = False,
 ) -> tuple[Record, Arrays | None]:
     """The record of a cell, whatever becomes of it, and its arrays if there are any.
 
     `source` are the data, or the error for which they cannot be had. With a `checkpoint` the cell
-    is kept there while it runs, and continued if it was.
+    is kept there while it runs, and continued if it was. Where it `shares`, it begins from what
+    other cells have trained that begin as it does, and leaves that to them.
     """
     checkpoint = checkpoint or Checkpoint()
     protocol = cell.protocol
@@ -75,6 +81,7 @@ def run_cell(
             environment.own(threads, cell.seed),
             bounded(threads),
             checkpoints.used(checkpoint),
+            sharing(shares),
         ):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         record = blank(cell, device)
@@ -86,16 +93,20 @@ def run_cell(
         if isinstance(error, Unresumable) and checkpoint.times:
             checkpoint.drop()
             events.say(f"begins anew, not from its checkpoint: {line(error)}")
-            return run_cell(cell, source, device, checkpoint)
+            return run_cell(cell, source, device, checkpoint, shares)
         return blank(cell, device, *failure(error, cell.recipe)), None
 
 
 def answer_cell(
-    cell: Cell, sit: Seating, device: torch.device, checkpoint: Checkpoint | None = None
+    cell: Cell,
+    sit: Seating,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    shares: bool = False,
 ) -> tuple[Answer | None, Status, str]:
     """What a cell answers to what it is asked, or the status and the reason for which it does not.
 
-    `sit` gives what it may train on, and what asks for test inputs.
+    `sit` gives what it may train on, and what asks for test inputs. `shares` is that of `run_cell`.
     """
     checkpoint = checkpoint or Checkpoint()
     protocol, came = cell.protocol, list[int]()
@@ -110,6 +121,7 @@ def answer_cell(
                     environment.own(threads, cell.seed),
                     bounded(threads),
                     checkpoints.used(checkpoint),
+                    sharing(shares),
                 ):
                     answer = cell.track.answer(protocol, recipe, cell.seed, given, ask, device)
                 return answer, "ok", ""
@@ -161,6 +173,7 @@ def yielded(record: Record, outcome: Outcome) -> Record:
             details={} if outcome.details is None else msgspec.to_builtins(outcome.details),
             control=outcome.control,
             continued=outcome.continued,
+            stage=outcome.stage,
         ).sealed()
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         told = line(error).replace("`", "")

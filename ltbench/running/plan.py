@@ -36,6 +36,7 @@ class Plan:
 
     `code` are the names and sources of single files with methods. Where a `keeper` holds the data,
     `sources` tell of them alone; `closed` are the places that its workers then must not open.
+    `shares` says that cells which begin alike share that part of their work.
     """
 
     track: Track[Any]
@@ -49,6 +50,7 @@ class Plan:
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     keeper: Keeper | None = field(default=None, repr=False)
     closed: tuple[Path, ...] = field(default=(), repr=False)
+    shares: bool = True
 
     @property
     def remarks(self) -> list[str]:
@@ -99,6 +101,7 @@ def plan(
     elsewhere: bool = False,
     mixed: bool = False,
     sealed: bool = False,
+    shares: bool = True,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
@@ -107,7 +110,8 @@ def plan(
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
     says that the device is that of other machines, `mixed` that records of other code of the
     benchmark, or of another device, may stay beside the new ones. `sealed` closes data and results
-    to methods, where a keeper holds the data and the kernel has Landlock.
+    to methods, where a keeper holds the data and the kernel has Landlock. Where it
+    `shares`, cells that begin alike share what they begin with.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -162,6 +166,7 @@ def plan(
             code,
             keeper,
             tuple(places_of_data(registry.data.values())) if sealed else (),
+            shares and not sealed,  # what others left is theirs
         )
     except BaseException:
         if keeper is not None:

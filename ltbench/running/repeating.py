@@ -83,7 +83,7 @@ def verify(
         planned = plan(registry, name, here, seeds, again, mixed=True, sealed=True)
         cells = [c for c in planned.cells if (c.recipe.text, c.seed, c.table) in places]
         closed = (*planned.closed, results.absolute())
-        for event in execute(replace(planned, cells=cells, closed=closed), jobs):
+        for event in execute(replace(planned, cells=cells, closed=closed, shares=False), jobs):
             if event.ended is None:
                 continue
             record = places[event.ended.recipe, event.ended.seed, event.ended.table]

@@ -42,6 +42,7 @@ from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, c
 from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
+from ltbench.tracks.shared_stages import first_stage
 from ltbench.training import checkpoints
 from ltbench.training.engine import answered, train
 from ltbench.training.timing import Clock
@@ -144,6 +145,7 @@ def divide(protocol: Domains, seed: int, dataset: Dataset, needs: Set[str]) -> D
             ],
             details=details,
             continued=answer.continued,
+            stage=answer.stage,
         )
 
     classes = len(dataset.classes)
@@ -162,25 +164,38 @@ def answer(
     """Trains on what was given, then says what test rows are."""
     refuse_unmet(protocol, recipe, given.classes)
     parts = given.parts
-    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
-    before = time_plain(protocol, parts, seed, device)
     run = begun(protocol, parts, given.beside, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
     kept = checkpoints.current()
     resume = kept.read(run)
-    with Clock(device, kept.earlier) as clock:
-        model = train(
-            recipe,
-            train_rows,
-            run,
-            protocol.budget.batch_size,
-            validation,
-            checkpoint=partial(kept.write, recipe, run, clock),
-            due=kept.due,
-            resume=resume,
-        )
-    after = time_plain(protocol, parts, seed, device)
+
+    def plain(steps: int | None = None) -> float:
+        return time_plain(protocol, parts, seed, device, steps)
+
+    with first_stage(
+        protocol,
+        recipe,
+        train_rows,
+        begun(protocol, parts, given.beside, seed, device),
+        resume,
+        plain,
+    ) as stage:
+        kept.stage = stage.key or kept.stage
+        before = stage.before(plain)
+        with Clock(device, stage.cost or kept.earlier) as clock:
+            model = train(
+                recipe,
+                train_rows,
+                run,
+                protocol.budget.batch_size,
+                validation,
+                checkpoint=partial(kept.write, recipe, run, clock),
+                due=kept.due,
+                resume=stage.state or resume,
+                ended=partial(stage.ended, clock, before),
+            )
+    reference = stage.beside(plain, before, clock)
 
     test = ask()
     if test.groups is not None:
@@ -192,9 +207,10 @@ def answer(
     return Answer(
         scores=scores.double().cpu(),
         predicted=predicted.cpu(),
-        timing=timed(clock, (before + after) / 2, passes),
+        timing=timed(clock, reference, passes, *stage.owed),
         notes=run.notes,
         continued=kept.times,
+        stage=kept.stage,
     )
 
 

@@ -12,7 +12,6 @@ from ltbench.contract.track import Answer, Asked, Divided, Outcome
 from ltbench.datasets import Dataset
 from ltbench.results.records import Scores
 from ltbench.tracks.classification import (
-    WARM_UP_STEPS,
     Predictions,
     begin,
     recalls_of,
@@ -25,6 +24,7 @@ from ltbench.tracks.classification import (
 )
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.recognition.problem import Recognition
+from ltbench.tracks.shared_stages import first_stage
 from ltbench.training import checkpoints
 from ltbench.training.engine import answered, train
 from ltbench.training.timing import Clock
@@ -69,6 +69,7 @@ def divide(protocol: Recognition, seed: int, dataset: Dataset) -> Divided:
             arrays=predictions.arrays(len(parts.class_counts)),
             notes=answer.notes,
             continued=answer.continued,
+            stage=answer.stage,
         )
 
     given = Given(parts.train, parts.validation, parts.class_counts, len(dataset.classes))
@@ -86,25 +87,33 @@ def answer(
     """Trains on what was given, then says what test rows are."""
     refuse_unmet(protocol, recipe, given.classes)
     parts = given.parts
-    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
-    before = time_plain(protocol, parts, seed, device)
     run = begin(protocol, parts, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
     kept = checkpoints.current()
     resume = kept.read(run)
-    with Clock(device, kept.earlier) as clock:
-        model = train(
-            recipe,
-            train_rows,
-            run,
-            protocol.budget.batch_size,
-            validation,
-            checkpoint=partial(kept.write, recipe, run, clock),
-            due=kept.due,
-            resume=resume,
-        )
-    after = time_plain(protocol, parts, seed, device)
+
+    def plain(steps: int | None = None) -> float:
+        return time_plain(protocol, parts, seed, device, steps)
+
+    with first_stage(
+        protocol, recipe, train_rows, begin(protocol, parts, seed, device), resume, plain
+    ) as stage:
+        kept.stage = stage.key or kept.stage
+        before = stage.before(plain)
+        with Clock(device, stage.cost or kept.earlier) as clock:
+            model = train(
+                recipe,
+                train_rows,
+                run,
+                protocol.budget.batch_size,
+                validation,
+                checkpoint=partial(kept.write, recipe, run, clock),
+                due=kept.due,
+                resume=stage.state or resume,
+                ended=partial(stage.ended, clock, before),
+            )
+    reference = stage.beside(plain, before, clock)
 
     test = ask()
     inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
@@ -119,10 +128,11 @@ def answer(
     return Answer(
         scores=scores.double().cpu(),
         predicted=predicted.cpu(),
-        timing=timed(clock, (before + after) / 2, passes),
+        timing=timed(clock, reference, passes, *stage.owed),
         adapted=adapted,
         notes=run.notes,
         continued=kept.times,
+        stage=kept.stage,
     )
 
 
