@@ -19,10 +19,12 @@ COMMANDS = (
     "migrate",
     "plot",
     "plugins",
+    "review",
     "run",
     "show",
     "site",
     "status",
+    "submit",
     "tune",
     "verify",
 )
