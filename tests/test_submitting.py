@@ -18,7 +18,7 @@ from ltbench.boards import submitting
 from ltbench.boards.reading import read
 from ltbench.boards.submitting import examine, stated, take
 from ltbench.commands.main import main
-from ltbench.registry.registry import Registry
+from ltbench.registry.registry import Registry, installed
 from ltbench.results import records, submissions, verifications
 from ltbench.results.records import Record
 from ltbench.results.verifications import Verification
@@ -59,12 +59,14 @@ def made(tmp_path_factory):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ltbench-mine\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[ltbench]\nmine = ltbench_mine\n")
     sys.path.insert(0, str(site))
+    installed.cache_clear()  # another test may have looked before this package was there
     api.run("tiny-board", ["mine"], results=folder, jobs=1)
     api.run("tiny-board", ["erm", "logit-adjustment"], results=place / "boards", jobs=1)
     (folder / submissions.STATED).write_text(STATED)
     yield folder, place / "boards", info
     sys.path.remove(str(site))
     sys.modules.pop("ltbench_mine", None)
+    installed.cache_clear()
 
 
 @pytest.fixture
@@ -358,7 +360,11 @@ def test_damaged_submissions_are_refused_in_lines(
     for one in found.refusals:
         assert 0 < len(one) < 2500 and "\n" not in one and "Traceback" not in one
     if kind == "content" and file.suffix in (".json", ".npz") and not found.refusals:
-        assert records.read(file) == records.read(folder / file.relative_to(place))
+        record = records.read(file.with_suffix(".json"))
+        assert record == records.read((folder / file.relative_to(place)).with_suffix(".json"))
+        there, whole = (records.arrays_of(one, record) for one in (place, folder))
+        assert there.keys() == whole.keys()
+        assert all((there[name] == whole[name]).all() for name in whole)
     shutil.rmtree(place.parent)
 
 
