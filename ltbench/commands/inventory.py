@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ltbench import validation
-from ltbench.contract.method import HOOKS, Method, declared, hooks
+from ltbench.contract.method import HOOKS, MOMENTS, Method, declared, hooks
 from ltbench.contract.observer import summary
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.registry.registry import Registry
@@ -50,6 +50,41 @@ def entry(registry: Registry, name: str, size: int | None = None) -> dict[str, A
         known += registry.observers()
         raise UnknownName("name", name, known, where="ltbench list shows all")
     return _method(registry, methods[name])
+
+
+def hook_entries(registry: Registry, track: str | None = None) -> list[dict[str, Any]]:
+    """The hooks of every track, or those that one adds, each with a method that shows it.
+
+    That is the shipped method which overrides the fewest others, of those the one whose file is
+    the shortest.
+
+    Raises:
+        LTBenchError: there is no such track.
+    """
+    contract = Method if track is None else registry.track(track).hooks
+    found = declared(contract)
+    names = [name for name in found if track is None or name not in HOOKS]
+    shipped = [m for m in registry.methods().values() if registry.owner(m.name).built_in]
+    shipped.sort(key=lambda m: (len(hooks(m)), len(registry.owner(m.name).source), m.name))
+    entries = []
+    for name in names:
+        rule, default = found[name], getattr(contract, name)
+        together = "added" if name == "extra" else "multiplied" if name == "weight" else "in order"
+        if rule.join is not None:
+            together = "joined by the track's rule"
+        taken = [one for one in inspect.signature(default).parameters if one != "self"]
+        text = inspect.getdoc(default) or ""
+        entries.append(
+            {
+                "hook": f"{name}({', '.join(taken)})",
+                "when": MOMENTS.get(name, "as the track says"),
+                "acts": "in the phases of the method's roles" if rule.training else "always",
+                "does": " ".join(text.split()),
+                "owners": f"many, {together}" if rule.many else f"one, to {rule.decides}",
+                "shown by": next((m.name for m in shipped if name in hooks(m)), None),
+            }
+        )
+    return entries
 
 
 def _dataset(registry: Registry, name: str, size: int | None) -> dict[str, Any]:

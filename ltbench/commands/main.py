@@ -17,6 +17,7 @@ COMMANDS = (
     "list",
     "merge",
     "migrate",
+    "new",
     "plot",
     "plugins",
     "run",

@@ -140,6 +140,8 @@ class Track(Generic[P]):
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
     `made_in` is the module that runs its cells, where that is another than the class's own.
+    `scaffolds` is a folder with what `ltbench new` begins from, where the common files do not serve,
+    and `example` a protocol of the track that takes seconds.
     """
 
     name: ClassVar[str] = ""
@@ -154,6 +156,8 @@ class Track(Generic[P]):
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
     made_in: ClassVar[str] = ""
+    scaffolds: ClassVar[Path | None] = None
+    example: ClassVar[str] = ""
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.

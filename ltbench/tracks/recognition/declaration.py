@@ -1,6 +1,7 @@
 """The declaration of recognition: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class RecognitionTrack(Track[Recognition]):
 
     name = "recognition"
     made_in = "ltbench.tracks.recognition.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "digits-lt"
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)

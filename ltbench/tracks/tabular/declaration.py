@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +27,8 @@ class TabularTrack(Track[Tabular]):
 
     name = "tabular"
     made_in = "ltbench.tracks.tabular.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "tabular-embedded"
     problem = Tabular
     needs = frozenset({"two_classes", "ordered"})
     floor = FLOOR
