@@ -140,8 +140,8 @@ class Track(Generic[P]):
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
     `made_in` is the module that runs its cells, where that is another than the class's own.
-    `scaffolds` is a folder with what `ltbench new` begins from, where the common files do not serve,
-    and `example` a protocol of the track that takes seconds.
+    `scaffolds` is a folder of what `ltbench new` begins from where the common files do not serve,
+    `example` a protocol of the track that takes seconds.
     """
 
     name: ClassVar[str] = ""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,11 @@ def method(registry: "Registry", name: str, track: str | None, packaged: bool) -
     """
     known = [outline.name for outline, _ in registry.outlines()]
     spelled = spelling("method", name, known, packaged)
-    found = None if track is None else registry.track(track)
-    board = EXAMPLE if found is None else _example(registry, found)
-    return Plan("method", spelled, f"ltbench run {board} -m {name}", found and found.scaffolds)
+    if track is None:
+        return Plan("method", spelled, f"ltbench run {EXAMPLE} -m {name}")
+    found = registry.track(track)
+    board = _example(registry, found)
+    return Plan("method", spelled, f"ltbench run {board} -m {name}", found.scaffolds)
 
 
 def protocol(registry: "Registry", name: str, track: str | None, packaged: bool) -> Plan:
@@ -102,12 +105,10 @@ def track(registry: "Registry", name: str, packaged: bool) -> Plan:
 
 def _example(registry: "Registry", track: "Track[Any]") -> str:
     """A protocol of a track: the one that it names, else the first."""
-    there = [name for name in registry.protocols() if registry.track_of(name) == track.name]
-    if track.example in there or not there:
-        if not there:
-            raise LTBenchError(f"track {track.name} has no protocol to begin from")
-        return track.example
-    return sorted(there)[0]
+    there = sorted(name for name in registry.protocols() if registry.track_of(name) == track.name)
+    if not there:
+        raise LTBenchError(f"track {track.name} has no protocol to begin from")
+    return track.example if track.example in there else there[0]
 
 
 def begin(plan: Plan, registry: "Registry", into: Path) -> Begun:
@@ -121,12 +122,12 @@ def begin(plan: Plan, registry: "Registry", into: Path) -> Begun:
     texts = _texts(plan, registry, module, ("pathlib", "Path"), place, True)
     files = write(into, texts)
     test = next(path for path in files if path.name.startswith("test_"))
-    plugin = f" --plugin {into / f'{module}.py'}" if plan.module else ""
+    plugin = f" --plugin {quote(str(into / f'{module}.py'))}" if plan.module else ""
     shown = plan.shown
     if plan.kind == "protocol":
-        shown = f"ltbench run {into / f'{plan.protocol}.toml'}"
+        shown = f"ltbench run {quote(str(into / f'{plan.protocol}.toml'))}"
     check = [f"ltbench check {plan.spelled.name}{plugin}"] if plan.kind == "method" else []
-    return Begun(files, [*check, f"pytest {test}", shown + plugin])
+    return Begun(files, [*check, f"pytest {quote(str(test))}", shown + plugin])
 
 
 def begin_package(plan: Plan, registry: "Registry", beside: Path = Path()) -> Begun:
