@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 import ltbench as public
+from ltbench.commands.inventory import MOMENTS
 from ltbench.commands.main import main
-from ltbench.contract.method import HOOKS, MOMENTS
+from ltbench.contract.method import HOOKS
 from ltbench.registry.registry import installed
 from ltbench.scaffolding import files
 from ltbench.scaffolding.kinds import EXAMPLE

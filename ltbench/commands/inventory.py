@@ -7,12 +7,23 @@ from typing import Any
 import msgspec
 
 from ltbench import validation
-from ltbench.contract.method import HOOKS, MOMENTS, Method, declared, hooks
+from ltbench.contract.method import HOOKS, Method, declared, hooks
 from ltbench.contract.observer import summary
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.registry.registry import Registry
 from ltbench.scoring.measures import Measure
 from ltbench.texts import composed
+
+MOMENTS = {
+    **dict.fromkeys(("resample", "build", "phases"), "once, before training"),
+    **dict.fromkeys(("enter", "optimizer"), "on entering a phase"),
+    **dict.fromkeys(("sampling_weights", "prepare"), "at each epoch"),
+    **dict.fromkeys(("batch", "adjust", "weight", "criterion", "extra", "step"), "at each step"),
+    "finish": "once, after training",
+    **dict.fromkeys(("combine", "scores", "decide"), "at each prediction"),
+    "adapt": "once, before test rows are predicted",
+}
+"""When each hook is called."""
 
 
 def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:

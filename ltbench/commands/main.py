@@ -13,6 +13,7 @@ COMMANDS = (
     "compare",
     "doctor",
     "info",
+    "init",
     "leaderboard",
     "list",
     "merge",

@@ -240,17 +240,6 @@ def hooks(method: type[Method]) -> tuple[str, ...]:
 HOOKS = declared(Method)
 """The hooks of every track, in the order of a run, with their rules."""
 
-MOMENTS = {
-    **dict.fromkeys(("resample", "build", "phases"), "once, before training"),
-    **dict.fromkeys(("enter", "optimizer"), "on entering a phase"),
-    **dict.fromkeys(("sampling_weights", "prepare"), "at each epoch"),
-    **dict.fromkeys(("batch", "adjust", "weight", "criterion", "extra", "step"), "at each step"),
-    "finish": "once, after training",
-    **dict.fromkeys(("combine", "scores", "decide"), "at each prediction"),
-    "adapt": "once, before test rows are predicted",
-}
-"""When each hook is called."""
-
 
 def spelled(method: Method) -> str:
     """The canonical spelling of one method: its name, and the parameters that are not default."""

@@ -103,6 +103,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """A protocol for data of a user's own: what was seen in them, and the text of its file."""
+
+    seen: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
 class Grid:
     """The measures of a board's cells, each [recipes, seeds]; NaN where there is none.
 
@@ -158,6 +166,15 @@ class Track(Generic[P]):
     made_in: ClassVar[str] = ""
     scaffolds: ClassVar[Path | None] = None
     example: ClassVar[str] = ""
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        """A protocol `name` that fits a user's data, which it calls so; None for data of other
+        kinds than the track's. `target` is the column of classes, where one is named.
+
+        Raises:
+            LTBenchError: the data cannot be read, or nothing can be asked of them.
+        """
+        return None
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.

@@ -48,11 +48,7 @@ def spelling(kind: str, name: str, taken: Iterable[str], packaged: bool = False)
         LTBenchError: it is not of the form of names, no module can be called so, or it is taken.
     """
     found = Spelling(name)
-    if not NAME.fullmatch(name):
-        near = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-        near = re.sub(r"[^a-z0-9]+", "-", near.casefold()).strip("-")
-        offer = f"; say {near!r}" if NAME.fullmatch(near) else ""
-        raise LTBenchError(f"a {kind} is called as 'soft-weights' is, not {name!r}{offer}")
+    refuse_form(kind, name)
     if name in taken:
         raise LTBenchError(f"there is a {kind} {name!r} already; choose another name")
     if name[0].isdigit() or keyword.iskeyword(found.module):
@@ -63,3 +59,17 @@ def spelling(kind: str, name: str, taken: Iterable[str], packaged: bool = False)
     if top in sys.stdlib_module_names or find_spec(top) is not None:
         raise LTBenchError(f"there is a module {top!r} already, which yours would hide; rename it")
     return found
+
+
+def refuse_form(kind: str, name: str) -> None:
+    """Refuses what is not of the form of names, and offers what is.
+
+    Raises:
+        LTBenchError: it is none.
+    """
+    if NAME.fullmatch(name):
+        return
+    near = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+    near = re.sub(r"[^a-z0-9]+", "-", near.casefold()).strip("-")
+    offer = f"; say {near!r}" if NAME.fullmatch(near) else ""
+    raise LTBenchError(f"a {kind} is called as 'soft-weights' is, not {name!r}{offer}")

@@ -8,7 +8,17 @@ import numpy as np
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Check, Finder, Floats, Followed, Grid, Outcome, Track
+from ltbench.contract.track import (
+    Arrays,
+    Check,
+    Finder,
+    Floats,
+    Followed,
+    Grid,
+    Outcome,
+    Proposal,
+    Track,
+)
 from ltbench.datasets import Dataset
 from ltbench.protocols.schema import Protocol
 from ltbench.results.records import Record
@@ -41,6 +51,11 @@ class RecognitionTrack(Track[Recognition]):
             stored=False,
         ),
     )
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.recognition.proposal import propose
+
+        return propose(name, path)
 
     def load(self, registry: Finder, protocol: Recognition) -> dict[str, Dataset]:
         return classification.load(registry, protocol)

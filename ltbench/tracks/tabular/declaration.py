@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Track
+from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Proposal, Track
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.tracks.tabular.kept import measured
@@ -35,6 +35,11 @@ class TabularTrack(Track[Tabular]):
     doing = "fitting"
     unit = "plain learners"
     measures = MEASURES
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.tabular.proposal import propose
+
+        return propose(name, path, target)
 
     def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
         return load(registry, protocol)
