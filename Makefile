@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test bench lint tables site clean
+.PHONY: setup demo test bench gpu lint tables site clean
 
 setup: .venv/.done
 
@@ -26,6 +26,9 @@ test: setup
 
 bench: setup
 	$(BIN)/python -m pytest --quiet tests/bench $(BENCH)
+
+gpu: setup
+	$(BIN)/python tests/bench/gpu.py build/gpu
 
 lint: setup
 	$(BIN)/ruff format --check .

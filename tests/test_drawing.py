@@ -13,8 +13,11 @@ from ltbench.rendering.figures import (
 )
 from ltbench.rendering.figures import Line as Values
 from ltbench.scoring.measures import Measure
-from ltbench.site import drawing
-from ltbench.site.drawing import NARROW, WIDE, Lines, Sign, Text, cut, draw, front, parts, steps
+from ltbench.site.drawing import draw
+from ltbench.site.drawn import axes, marks, recall
+from ltbench.site.drawn.axes import cut, parts, steps
+from ltbench.site.drawn.marks import NARROW, WIDE, Lines, Sign, Text
+from ltbench.site.drawn.tradeoff import front
 from ltbench.site.svg import svg
 
 MEASURE = Measure("accuracy")
@@ -55,7 +58,7 @@ def test_what_lies_far_out_is_an_arrow_at_the_edge_and_the_others_stay_apart():
 
 def test_very_many_rows_are_cut_and_counted():
     made = draw(forest(*[0.001 * n for n in range(250)]))
-    assert made.left_out == 250 - drawing.MOST
+    assert made.left_out == 250 - marks.MOST
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_classes_without_recall_leave_a_gap_in_no_line():
 
 def test_neighbours_of_very_many_classes_are_put_together():
     told = parts([0.0, 1.0] * 500)
-    assert len(told) == drawing.PARTS and set(told) == {0.5}
+    assert len(told) == axes.PARTS and set(told) == {0.5}
 
 
 def test_bars_join_the_widest_runs_that_are_not_told_apart():
@@ -119,7 +122,7 @@ def test_a_label_is_cut_to_its_room_and_tells_hidden_letters():
 
 
 def test_a_text_is_escaped_within_svg():
-    made = drawing.Drawing(10, 10, '<b> "', [Text(0, 0, "<script>&", said="</title>")])
+    made = marks.Drawing(10, 10, '<b> "', [Text(0, 0, "<script>&", said="</title>")])
     told = str(svg(made))
     assert "<script>" not in told and "&lt;script&gt;&amp;" in told
     assert told.count("</title>") == 1 and 'aria-label="&lt;b&gt; &#34;"' in told
@@ -135,4 +138,4 @@ def test_ticks_are_round_numbers(low, high, most, expected):
 
 @pytest.mark.parametrize(("values", "expected"), [([95], 90), ([55], 40), ([12], 0), ([], 0)])
 def test_an_axis_of_percents_begins_at_a_round_number_below(values, expected):
-    assert drawing.floor(values) == expected
+    assert recall.floor(values) == expected

@@ -23,6 +23,7 @@ def test_a_process_is_left_as_it_was_and_chance_inside_follows_the_seed():
     for seed in (1, 1, 2):
         with own(threads=1, seed=seed):
             assert torch.get_num_threads() == 1
+            assert torch.backends.cudnn.deterministic
             drawn.append((torch.rand(()).item(), np.random.rand(), random.random()))
             torch.set_default_dtype(torch.float64)
     assert drawn[0] == drawn[1] != drawn[2]

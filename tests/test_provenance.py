@@ -145,6 +145,24 @@ def test_the_code_of_a_cell_is_what_its_numbers_hang_on():
     assert not names & {"datasets/__init__.py", "protocols/schema.py", "models/convnet.py"}
 
 
+@pytest.mark.parametrize("name", sorted(installed().tracks()))
+def test_what_checks_finds_and_shows_methods_is_no_code_of_a_cell(name):
+    track = installed().track(name)
+    shipped = next(p for p in installed().protocols() if installed().track_of(p) == name)
+    files = discovery.core_files(track.modules(installed().protocol(shipped)))
+    wings = {file.parts[-2] for file in files}
+    names = {file.name for file in files if "tracks" in file.parts}
+    assert not wings & {"registry", "testing", "rendering", "boards", "results", "running"}
+    assert not names & {"checks.py", "marked.py", "declaration.py", "markdown.py", "comparison.py"}
+    assert {"track.py", "problem.py"} <= names
+
+
+def test_the_network_of_tables_is_code_of_their_cells():
+    track = installed().track("tabular")
+    files = discovery.core_files(track.modules(installed().protocol("tabular-embedded")))
+    assert any(file.parts[-2:] == ("models", "mlp.py") for file in files)
+
+
 def test_the_code_of_a_cell_is_what_its_track_imports_whatever_its_sentences(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own_pack").mkdir()

@@ -1,10 +1,11 @@
 import json
+from statistics import fmean
 
 import pytest
 from msgspec import structs
 from sample_record import RECORD
 
-from ltbench.boards.published import _sources, quoted
+from ltbench.boards.published import _published, _sources, ordered, quoted
 from ltbench.registry.registry import installed
 from ltbench.results.records import write
 
@@ -31,6 +32,41 @@ def test_only_problems_that_others_published_on_have_figures():
     assert sorted(name for name in installed().protocols() if published(name)) == WITH
     assert all(name.removeprefix("distill-").startswith("cifar") for name in WITH)
     assert not any("jpeg" in name or "short" in name for name in WITH)
+
+
+def test_what_is_set_against_a_problem_is_shipped_and_the_problem_has_figures():
+    for name, problem in _published().order.items():
+        assert installed().ships(name)
+        assert problem in WITH
+
+
+def test_a_smaller_budget_is_set_against_the_figures_of_the_whole():
+    short = installed().protocol("cifar10-jpeg-lt-100-short")
+    problem, told = ordered(installed(), short)
+    assert problem == "cifar10-lt-100"
+    assert told["erm"] == [71.36, 71.95]
+    assert ordered(installed(), structs.replace(short, version=2)) is None
+    assert ordered(installed(), installed().protocol("digits-lt")) is None
+    assert ordered(installed(), installed().protocol("cifar10-lt-100"))[1] == told
+
+
+def test_a_board_tells_how_far_its_order_is_the_published_one(tmp_path, ltbench):
+    name = "cifar10-jpeg-lt-100-short"
+    protocol = installed().protocol(name)
+    told = ordered(installed(), protocol)[1]
+    recipes = ["erm", "focal", "ldam", "crt", "balanced-softmax", "ldam+drw", "mixup"]
+    for place, recipe in enumerate(sorted(recipes, key=lambda one: fmean(told.get(one, [0])))):
+        accuracy = (40 + place) / 100
+        measures = {"accuracy": accuracy, "balanced_accuracy": accuracy}
+        changes = {"protocol": name, "hash": protocol.hash, "track": protocol.track}
+        write(tmp_path, structs.replace(RECORD, **changes, recipe=recipe, measures=measures), None)
+    found = json.loads(
+        ltbench("leaderboard", name, "--results", tmp_path, "--format", "json").stdout
+    )
+    assert found["order"]["methods"] == 6
+    assert found["order"]["correlation"] == 1
+    text = " ".join(ltbench("leaderboard", name, "--results", tmp_path).stdout.split())
+    assert "published for cifar10-lt-100, of 6 recipes" in text
 
 
 def test_another_protocol_of_the_name_has_none():

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 from msgspec import Struct, structs
 
+from ltbench.boards.order import Order
 from ltbench.boards.published import Quoted
 from ltbench.contract.track import Grid, Table, Track
 from ltbench.errors import LTBenchError
@@ -105,7 +106,8 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     `cells` are there, and `seeds` are all of which any is. `asked` are the measures that the
     protocol asks for, the one that ranks first; `measures` tell of all. `reference` is the recipe
     that the others are set against; `quoted` are figures that others published for the problem.
-    `pairs` are the differences of each two rows that are ranked. `doing` and `unit` say what a cost
+    `order` says how far its rows stand as others published. `pairs` are the differences of each two
+    rows that are ranked. `doing` and `unit` say what a cost
     is of, and in what. `remarks` are what is to be known of the board as a whole.
     """
 
@@ -129,6 +131,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
     pairs: Differences | None = None
     contrasts: list[Contrast] = []
     quoted: list[Quoted] = []
+    order: Order | None = None
     remarks: list[str] = []
     verified: list[Verified] = []
 

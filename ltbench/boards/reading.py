@@ -11,10 +11,11 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from ltbench.boards.leaderboard import Elsewhere, Verified, build
+from ltbench.boards.leaderboard import Elsewhere, Leaderboard, Verified, build
 from ltbench.boards.markdown import frame, markdown, said_of
+from ltbench.boards.order import Order, order_of
 from ltbench.boards.overview import overview
-from ltbench.boards.published import quoted
+from ltbench.boards.published import ordered, quoted
 from ltbench.boards.verifying import sampled
 from ltbench.contract.track import Board, Track
 from ltbench.errors import LTBenchError
@@ -76,9 +77,21 @@ def read(
     content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
     finished = dict(zip(told.recipes, _finished(told), strict=True))
     verified = _verified(results, protocol, finished, remarks)
-    content = structs.replace(content, verified=verified, remarks=remarks)
+    order = _order(registry, protocol, content)
+    content = structs.replace(content, verified=verified, remarks=remarks, order=order)
     written = partial(markdown, content), partial(frame, content)
     return Read(Board(content, *written, partial(overview, track, content)), rejected)
+
+
+def _order(registry: Registry, protocol: Protocol, content: Leaderboard) -> Order | None:
+    """How far the means stand in the order of published figures, where there are any."""
+    found = ordered(registry, protocol)
+    if found is None:
+        return None
+    ranking = content.asked[0]
+    means = {row.recipe: row.measures[ranking].mean for row in content.rows if row.rank}
+    known = {recipe: mean for recipe, mean in means.items() if mean is not None}
+    return order_of(found[0], known, found[1])
 
 
 def _finished(told: Columns) -> list[int]:

@@ -35,8 +35,13 @@ TELLING = (
     *("ltbench.results.", "ltbench.scoring.measures.", "ltbench.scoring.statistics."),
     *("ltbench.contract.track.", "ltbench.errors.", "ltbench.texts.", "ltbench.validation."),
     *("ltbench.datasets.", "ltbench.protocols.schema.", "ltbench.training.events."),
+    *("ltbench.registry.", "ltbench.testing.", "ltbench.rendering.", "ltbench.contract.observer."),
 )
 """What cells import and no number hangs on; data and protocols have hashes of their own."""
+BESIDE_A_TRACK = re.compile(
+    r"ltbench\.tracks(\.\w+)?\.(checks|marked|declaration|comparison|markdown|overview|reading)"
+)
+"""What of a track is not run in a cell: how its methods are checked, and its boards."""
 
 SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
 VALUE = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
@@ -406,6 +411,8 @@ def core_files(modules: Sequence[str]) -> dict[Path, str]:
         module = left.pop()
         file = _origin(module)
         if file is None or file in texts or f"{module}.".startswith(TELLING):
+            continue
+        if BESIDE_A_TRACK.fullmatch(module):
             continue
         texts[file] = _text(file)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]

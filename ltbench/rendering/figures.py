@@ -1,4 +1,4 @@
-"""What figures show, as data; pages and papers draw them alike (`ltbench.site.drawing`)."""
+"""What figures show, as data; pages and papers draw them alike (`ltbench.site.drawn`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,9 @@ from ltbench.rendering.overview import Entry, Overview
 from ltbench.scoring.measures import FIRST, Measure
 from ltbench.scoring.statistics import LEVEL
 from ltbench.site import figures
-from ltbench.site.drawing import MOST, NARROW, PARTS, SAID, WIDE, draw, minus, parts
+from ltbench.site.drawing import draw
+from ltbench.site.drawn.axes import PARTS, minus, parts
+from ltbench.site.drawn.marks import MOST, NARROW, SAID, WIDE
 from ltbench.site.grids import Cell, Column, Grid, Line, numbers
 from ltbench.site.svg import svg
 

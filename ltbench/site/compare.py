@@ -9,7 +9,7 @@ import msgspec
 
 from ltbench.rendering.cells import cost_cell, measured
 from ltbench.rendering.overview import Overview
-from ltbench.site.drawing import parts
+from ltbench.site.drawn.axes import parts
 from ltbench.texts import visible
 
 MOST = 150  # recipes of a board, the best ranked first, of which pairs are told

@@ -18,7 +18,7 @@ from ltbench.rendering.figures import (
 )
 from ltbench.rendering.overview import Entry, Overview
 from ltbench.scoring.statistics import LEVEL
-from ltbench.site.drawing import front
+from ltbench.site.drawn.tradeoff import front
 
 LINES = 4  # recipes whose recall is drawn until others are chosen
 

@@ -7,7 +7,8 @@ from typing import Any
 from ltbench.errors import LTBenchError
 from ltbench.rendering.figures import Figure
 from ltbench.results.records import write_bytes
-from ltbench.site.drawing import NARROW, Box, Boxes, Dots, Drawing, Lines, Sign, Text, draw
+from ltbench.site.drawing import draw
+from ltbench.site.drawn.marks import NARROW, Box, Boxes, Dots, Drawing, Lines, Sign, Text
 
 INCHES = 3.3  # a column
 FORMATS = ("svg", "pdf", "png")

@@ -8,7 +8,7 @@ from statistics import median
 from ltbench.rendering.cells import DASH
 from ltbench.rendering.overview import Entry, Overview
 from ltbench.site.boards import SIGNS
-from ltbench.site.drawing import SAID
+from ltbench.site.drawn.marks import SAID
 from ltbench.site.grids import Cell, Column, Grid, Line
 from ltbench.texts import visible
 

@@ -2,7 +2,7 @@
 
 from markupsafe import Markup, escape
 
-from ltbench.site.drawing import Box, Boxes, Dots, Drawing, Lines, Mark, Sign, Text
+from ltbench.site.drawn.marks import Box, Boxes, Dots, Drawing, Lines, Mark, Sign, Text
 
 PATHS = {
     "better": "M{x} {y}m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",

@@ -19,7 +19,7 @@ from ltbench.rendering.cells import DASH, cost_cell, measured
 from ltbench.rendering.figures import Bars, Curve
 from ltbench.rendering.overview import Overview
 from ltbench.site.boards import Shown, shown
-from ltbench.site.drawing import minus
+from ltbench.site.drawn.axes import minus
 from ltbench.site.grids import Cell, Column, Grid, Line
 from ltbench.texts import line
 from ltbench.training.engine import schedule

@@ -64,22 +64,25 @@ def trained(
     checkpoint: Callable[[State], None] | None = None,
     resume: State | None = None,
     granted: Grants | None = None,
+    device: torch.device | None = None,
 ) -> Trained:
-    """What a short training of a small network makes of a method."""
-    rows = rows_of(counts) if rows is None else rows
-    test = rows_of([4] * len(counts), seed=1)
-    whole = torch.tensor(counts, dtype=torch.float32)
+    """What a short training of a small network makes of a method, on the CPU or another device."""
+    device = device or torch.device("cpu")
+    rows = (rows_of(counts) if rows is None else rows).to(device)
+    test = rows_of([4] * len(counts), seed=1).to(device)
+    whole = torch.tensor(counts, dtype=torch.float32, device=device)
     run = Run(
         counts=whole,
         seen=whole / whole.sum(),
-        progress=torch.zeros(()),
+        progress=torch.zeros((), device=device),
         phase=Phase("main", 3, lr=0.05, weight_decay=1e-3, warmup=0.1),
         seed=7,
+        device=device,
         granted=granted or Grants(),
     )
     run.rng = generator(run, "methods")
     with seeded(run, "network"):
-        run.model = Network(SHAPE, len(counts), Options([16], batch_norm=True))
+        run.model = Network(SHAPE, len(counts), Options([16], batch_norm=True)).to(device)
     model = train(method, rows, run, BATCH, validation=None, checkpoint=checkpoint, resume=resume)
     predicted = partial(_predicted, method, model, run)
     return Trained(run, model, predicted(test.inputs)[0], predicted)

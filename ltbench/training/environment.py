@@ -107,14 +107,16 @@ def usable_cores() -> int:
 def own(threads: int, seed: int) -> Iterator[None]:
     """A process as one cell needs it, and afterwards as it was.
 
-    Sets the threads, and seeds every global generator in case a method uses one. What a method may
-    leave behind besides is put back as well: switches of torch, warnings' filters, the folder.
+    Sets the threads, has cuDNN choose algorithms that repeat their bits, and seeds every global
+    generator in case a method uses one. What a method may leave behind besides is put back as well:
+    switches of torch, warnings' filters, the folder.
     """
     before_threads, before_dtype = torch.get_num_threads(), torch.get_default_dtype()
     before_numpy, before_python = np.random.get_state(), random.getstate()
     before_switches = [read() for read, _ in SWITCHES]
     before_folder, before_error = os.getcwd(), np.geterr()
     torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True
     np.random.seed(seed)
     random.seed(seed)
     try:

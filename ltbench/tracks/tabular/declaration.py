@@ -44,6 +44,9 @@ class TabularTrack(Track[Tabular]):
     def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
         return load(registry, protocol)
 
+    def modules(self, protocol: Tabular) -> tuple[str, ...]:
+        return (*super().modules(protocol), "ltbench.models.mlp")  # which one learner is
+
     def plan(self, protocol: Tabular, sources: Mapping[str, Any], device: torch.device) -> None:
         plan(protocol, sources, device)
 

@@ -1,0 +1,1 @@
+"""Figures laid out as marks, one a file."""

@@ -1,0 +1,193 @@
+"""Nothing on the way from the rows to the scores mixes tensors of two devices.
+
+The GPU is pretended, so every number must be the CPU's to the bit.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from pretended import OnGpu, gpu
+
+from ltbench import Unmet, protocol, recipe
+from ltbench.registry.registry import installed
+from ltbench.testing.task import OF_NETWORKS, rows_of
+from ltbench.tracks import classification
+from ltbench.tracks.compression import track as compression
+from ltbench.tracks.distillation import track as distillation
+from ltbench.tracks.domains import track as domains
+from ltbench.tracks.recognition import track as recognition
+
+CPU = torch.device("cpu")
+SHORT = """
+[imbalance]
+profile = "exponential"
+n_max = 16
+factor = 8
+class_order = "seed"
+draw = "seed"
+
+[data]
+test_per_class = 10
+mean = [0.3]
+std = [0.4]
+
+[network]
+name = "convnet"
+widths = [4, 4]
+
+[budget]
+epochs = 2
+batch_size = 16
+augmentation = "crop-flip"
+
+[scoring]
+shot_splits = [5, 15]
+"""
+TRACKS = {
+    "recognition": (recognition, 'base = "digits-lt"\nname = "small"\n' + SHORT),
+    "distillation": (
+        distillation,
+        'base = "distill-digits"\nname = "small"\nnetworks = 1\nsteps = 2\n'
+        "[distilling]\nipc = 2\niterations = 2\nnetworks = 1\nepochs = 1\n" + SHORT,
+    ),
+    "compression": (
+        compression,
+        'base = "compress-digits"\nname = "small"\n[compressing]\nrows = 2\nfactor = 4.0\n'
+        '[network]\nname = "convnet"\nwidths = [4, 4, 4]\n'
+        "[teacher]\nepochs = 1\n[budget]\nepochs = 2\n"
+        '[ood]\nsource = "photographs"\nfingerprint = "any"\nimages = 30\n',
+    ),
+    "domains": (
+        domains,
+        'base = "digits-domains"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
+}
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """What a recipe makes of a short cell of a track on a device; None if it is not for that."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+
+    def run(track, text, device):
+        module, toml = TRACKS[track]
+        monkeypatch.setattr(module, "time_plain", lambda *given: 1.0)
+        for kept in ("_teachers", "_trained"):
+            getattr(module, kept, {}).clear()
+        path = tmp_path / "small.toml"
+        path.write_text(toml)
+        fixed = protocol(path)
+        (source,) = getattr(module, "load", classification.load)(installed(), fixed).values()
+        try:
+            return module.run(fixed, recipe(text), 0, source, device)
+        except Unmet:
+            return None
+
+    return run
+
+
+def methods_of(track):
+    """The library's methods that the track may be for; those of tables act on no network."""
+    for name, method in installed().methods().items():
+        if "network" in method.models and installed().owner(name).package == "ltbench":
+            distils, compresses = "ipc" in method.needs, "teacher" in method.needs
+            if track == "distillation" and distils or track == "compression" and compresses:
+                yield name
+            if track == "domains" and "groups" in method.needs:
+                yield name
+            if track == "recognition" and not (distils or compresses or "groups" in method.needs):
+                yield name
+
+
+SHORTER = {"bagan": "bagan(steps=4)"}
+EVERY = [
+    *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),
+    ("domains", "erm"),
+    ("distillation", "dm+balanced-softmax"),
+    ("compression", "kd+oe-fsmc"),
+    ("recognition", "crt+mixup"),
+    ("recognition", "ldam+drw"),
+    ("recognition", "imbsam+logit-adjustment"),
+]
+
+
+@pytest.mark.parametrize(("track", "text"), EVERY, ids=["/".join(pair) for pair in EVERY])
+def test_a_cell_on_a_gpu_is_one_on_the_cpu(small, track, text):
+    here = small(track, text, CPU)
+    with gpu() as device:
+        there = small(track, text, device)
+    if here is None:
+        assert there is None
+        return
+    assert there.arrays.keys() == here.arrays.keys()
+    for name, values in here.arrays.items():
+        np.testing.assert_array_equal(there.arrays[name], values, err_msg=name)
+    timed = {"evaluation_seconds", "twin_seconds", "latency"}
+    assert {k: v for k, v in there.measures.items() if k not in timed} == {
+        k: v for k, v in here.measures.items() if k not in timed
+    }
+    assert there.transductive == here.transductive
+    assert there.notes == here.notes
+
+
+@pytest.mark.parametrize("text", ["erm", "ldam+drw", "la-tau", "sam", "lade"])
+def test_a_training_on_a_gpu_continues_from_where_it_stood(text):
+    states = []
+    whole = OF_NETWORKS.train(recipe(text))
+    with gpu() as device:
+        OF_NETWORKS.train(
+            recipe(text),
+            device=device,
+            checkpoint=lambda state: states.append(copy.deepcopy(state)),
+        )
+        again = OF_NETWORKS.train(recipe(text), device=device, resume=states[0])
+        assert isinstance(again.scores, OnGpu)
+        assert torch.equal(again.scores.cpu(), whole.scores)
+
+
+def test_the_clocks_measure_a_gpu(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(TRACKS["recognition"][1])
+    fixed = protocol(path)
+    (source,) = classification.load(installed(), fixed).values()
+    with gpu() as device:
+        outcome = recognition.run(fixed, recipe("erm"), 0, source, device)
+    assert outcome.timing.work > 0
+    assert outcome.timing.peak_memory_mb == 0  # as the pretended one tells
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda there: there + torch.ones(3),
+        lambda there: there.sum() * torch.ones(3),
+        lambda there: torch.stack([there.sum(), torch.tensor(1.0)]),
+        lambda there: torch.ones(3)[there.long()],
+        lambda there: torch.nn.Linear(3, 1)(there),
+        lambda there: there.__setitem__(slice(None), torch.ones(3).log()[:2]),
+        lambda there: torch.rand(3, generator=torch.Generator(), device=there.device),
+        lambda there: torch.randperm(3, generator=torch.Generator(there.device)),
+        lambda there: there.numpy(),
+        lambda there: np.asarray(there),
+        lambda there: torch.nn.functional.one_hot(there.long(), 3) @ torch.ones(3, 3).long(),
+        lambda there: torch.zeros(3).index_add(0, there.long(), there),
+    ],
+)
+def test_what_cuda_refuses_the_pretended_gpu_refuses(mix):
+    with gpu() as device, pytest.raises(RuntimeError):
+        mix(torch.zeros(3, device=device))
+
+
+def test_what_cuda_allows_the_pretended_gpu_allows():
+    with gpu() as device:
+        there = rows_of([3, 2]).inputs.to(device)
+        there[torch.tensor([0, 1])] = 0.0
+        there[0] = torch.ones(1, 8, 8)  # a copy crosses
+        assert there[0].sum().item() == 64
+        assert (there * torch.tensor(2.0))[0].sum().tolist() == 128
+        assert there.new_tensor([1.0]).device == there.device
+        assert torch.tensor([1.0], device=there.device).is_cuda
+        assert not there.cpu().is_cuda
