@@ -69,8 +69,10 @@ def test_all_tests_that_are_written_pass_as_they_come(place):
 
 
 def test_the_code_that_is_written_is_formatted_and_free_of_lint(place):
-    for words in (("check", "--select", "E,F,I,B,UP"), ("format", "--check")):
-        line = ("--isolated", "--line-length", "100", "--exclude", "site,build", ".")
+    sources = [".", *(f"ltbench-{name}/src" for name in PACKED.values())]
+    line = ("--isolated", "--line-length", "100", "--exclude", "site,build", ".")
+    known = ("--select", "E,F,I,B,UP", "--config", f"src = {sources}")
+    for words in (("check", *known), ("format", "--check")):
         done = run(place, "ruff", *words, *line)
         assert done.returncode == 0, done.stdout
 

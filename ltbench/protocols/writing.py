@@ -12,7 +12,7 @@ def toml(value: Any) -> str:
     """A text, number or list of those as TOML writes it."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\\x7f", "\\\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def shot_groups(counts: Sequence[int], borders: tuple[int, int]) -> list[str]:

@@ -64,7 +64,7 @@ def propose(name: str, path: Path) -> Proposal | None:
         "augmentation": toml(protocol.budget.augmentation),
         "metrics": toml(["balanced_accuracy", *groups, "worst_class", "macro_f1"]),
         "borders": toml(borders),
-        "groups": " and ".join(groups) if len(groups) < 3 else "no group is empty",
+        "groups": "no group is empty" if len(groups) == 3 else f"there are {' and '.join(groups)}",
     }
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
     return Proposal(_seen(dataset, found, left), text)
@@ -144,12 +144,13 @@ def _protocol(
 def _seen(dataset: Dataset, sizes: Counter[tuple[int, int]], left: list[int]) -> dict[str, Any]:
     counts, labels = dataset.class_counts, dataset.train.labels.tolist()
     twins = duplicates.between_classes(duplicates.keys_of(dataset.train), labels)
+    cut = f"{sum(counts) - sum(left)}, cut from these"
     seen: dict[str, Any] = {
         "kind": "images" if len(dataset.train.shape) == 3 else "rows of numbers",
         "rows": len(dataset.train),
         "classes": dict(zip(dataset.classes, counts, strict=True)),
         "factor": f"{max(left) / min(left):.3g} among the rows to train on",
-        "test split": len(dataset.test) if dataset.test is not None else "none of its own",
+        "test rows": cut if dataset.test is None else len(dataset.test),
     }
     if sizes:
         told = [f"{w} x {h} ({n})" for (w, h), n in sizes.most_common(3)]

@@ -152,7 +152,7 @@ def _recipes(counts: list[int]) -> list[str]:
 
 def _seen(table: WholeTable, whole: TableRows, target: str, counts: list[int]) -> dict[str, Any]:
     frame = table.frame
-    gaps = {title: int(n) for title, n in frame.isna().sum().items() if n}
+    gaps = {title: int(n) for title, n in whole.features.isna().sum().items() if n}
     words = whole.features.select_dtypes("category")
     keys = list(frame.drop(columns=target).astype(str).itertuples(index=False, name=None))
     twins = duplicates.between_classes(keys, whole.labels.tolist())
@@ -164,7 +164,7 @@ def _seen(table: WholeTable, whole: TableRows, target: str, counts: list[int]) -
         "target": target,
         "classes": dict(zip(whole.classes, counts, strict=True)),
         "factor": f"{max(counts) / min(counts):.3g}",
-        "missing": gaps or "no empty fields",
+        "missing": gaps or "none",
         "in two classes": duplicates.told(twins, whole.classes, whole.labels.tolist()),
         "notes": list(whole.notes),
     }
