@@ -232,3 +232,46 @@ def test_the_method_that_shows_a_hook_overrides_it(ltbench):
 def test_info_of_nothing_is_refused(ltbench):
     done = ltbench("info")
     assert (done.exit_code, "or say --hooks" in done.stderr) == (2, True)
+
+
+def test_what_the_document_tells_to_begin_begins(ltbench, pytestconfig, tmp_path):
+    text = (pytestconfig.rootpath / "docs" / "extending.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ltbench (new .*?) *(?:#.*)?$", text, re.MULTILINE)
+    assert len(lines) == 6
+    for k, words in enumerate(lines):
+        apart = [] if "--package" in words else ["--into", f"{k}"]
+        done = ltbench(*words.split(), *apart)
+        assert done.exit_code == 0, done.output
+
+
+class Torn:
+    """A track from elsewhere, whose template is none, or who raises when asked."""
+
+    name, floor, example = "torn", ("erm",), EXAMPLE
+
+    def __init__(self, scaffolds):
+        self.scaffolds = scaffolds
+
+    def propose(self, name, path, target):
+        raise LookupError("no idea")
+
+
+@pytest.mark.parametrize("text", ["$unknown", "name = $", "def $name(:"])
+def test_a_template_of_a_strangers_track_may_be_none(ltbench, tmp_path, monkeypatch, text):
+    from ltbench.registry.registry import Registry
+
+    (tmp_path / "method.py.txt").write_text(text)
+    monkeypatch.setattr(Registry, "track", lambda self, name: Torn(tmp_path))
+    monkeypatch.setattr("ltbench.scaffolding.kinds._example", lambda registry, track: EXAMPLE)
+    done = ltbench("new", "method", "mine", "--track", "torn")
+    assert (done.exit_code, "method.py.txt is no template: " in done.stderr) == (2, True)
+
+
+def test_a_strangers_track_that_raises_is_named(ltbench, tmp_path, monkeypatch):
+    from ltbench.registry.registry import Registry
+
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    monkeypatch.setattr(Registry, "tracks", lambda self: {"torn": Torn(None)})
+    done = ltbench("init", "--data", "t.csv", "--name", "mine")
+    assert done.exit_code == 2
+    assert "track torn, asked for a protocol, raised LookupError: no idea" in done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from ltbench.errors import LTBenchError
+from ltbench.texts import line
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENDING = ".txt"  # of a template, after that of the file which it becomes
@@ -24,13 +25,16 @@ def rendered(source: Path, values: Mapping[str, str]) -> str:
     """The text of a template, with a value for each of its `$names`.
 
     Raises:
-        LTBenchError: a name in it would stand for two things.
+        LTBenchError: a name in it would stand for two things, or a track's own template is none.
     """
-    text = Template(source.read_text(encoding="utf-8")).substitute(values)
-    if source.name.endswith(f".py{ENDING}"):
-        for name, times in Counter(_bound(text)).items():
-            if times > 1:
-                raise LTBenchError(f"{name} would be two things in one file; choose another name")
+    try:
+        text = Template(source.read_text(encoding="utf-8")).substitute(values)
+        bound = Counter(_bound(text) if source.name.endswith(f".py{ENDING}") else ())
+    except (KeyError, ValueError, SyntaxError) as error:
+        raise LTBenchError(f"{source} is no template: {line(error, repr)}") from None
+    for name, times in bound.items():
+        if times > 1:
+            raise LTBenchError(f"{name} would be two things in one file; choose another name")
     return text
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
@@ -136,8 +137,6 @@ def begin_package(plan: Plan, registry: "Registry", beside: Path = Path()) -> Be
     Raises:
         LTBenchError: its folder is not empty, or a file cannot be written.
     """
-    from ltbench import __version__
-
     spelled, folder = plan.spelled, beside / plan.spelled.distribution
     module = "protocols" if plan.kind == "protocol" else spelled.module
     place = f'files("{spelled.package}") / "{plan.protocol}.toml"'
@@ -150,7 +149,7 @@ def begin_package(plan: Plan, registry: "Registry", beside: Path = Path()) -> Be
         "package": spelled.package,
         "module": module,
         "entry": spelled.name,
-        "version": __version__,
+        "version": metadata.version("ltbench"),
         "shown": plan.shown,
     }
     around = {

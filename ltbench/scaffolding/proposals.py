@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ltbench.errors import LTBenchError
 from ltbench.scaffolding.names import refuse_form
 from ltbench.texts import readable
+from ltbench.training.failures import named
 
 if TYPE_CHECKING:
     from ltbench.contract.track import Proposal
@@ -25,7 +26,14 @@ def proposed(registry: "Registry", name: str, path: Path, target: str | None) ->
         kind = "protocol" if name in registry.protocols() else "data set"
         raise LTBenchError(f"there is a {kind} {name!r} already; choose another name")
     for track in registry.tracks().values():
-        proposal = track.propose(name, path, target)
+        try:
+            proposal = track.propose(name, path, target)
+        except LTBenchError:
+            raise
+        # A track may be a stranger's, and raise anything at all.
+        except Exception as error:
+            told = f"track {track.name}, asked for a protocol, raised {named(error)}"
+            raise LTBenchError(told) from error
         if proposal is not None:
             _refuse_unread(registry, proposal.text)
             return proposal

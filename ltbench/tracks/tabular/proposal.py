@@ -26,7 +26,7 @@ TEMPLATE = Path(__file__).parent / "scaffolds" / "own_data.toml.txt"
 TARGETS = ("target", "class", "label", "labels", "y", "outcome", "category")
 GAPS = MISSING | {"?"}  # what stands for a missing value where it is among words
 NEARLY_ALL = 0.9  # of rows that differ, in a column of identifiers or texts
-MOST_ROWS = 10_000  # that are kept, for a board in minutes
+MOST_ROWS = 5_000  # that are kept, for a board in minutes
 LONG = 10.0  # a factor from which on ensembles on balanced bags are worth a row
 NEIGHBOURS = 12  # rows of a class, of which a fold leaves SMOTE enough
 
