@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ltbench.contract.method import hooks as hooks
     from ltbench.contract.method import one as one
     from ltbench.contract.recipes import Recipe as Recipe
+    from ltbench.contract.spaces import Choice as Choice
+    from ltbench.contract.spaces import Integer as Integer
+    from ltbench.contract.spaces import LogUniform as LogUniform
+    from ltbench.contract.spaces import Uniform as Uniform
     from ltbench.contract.track import Board as Board
     from ltbench.contract.track import Outcome as Outcome
     from ltbench.contract.track import Table as Table
@@ -43,10 +47,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Batch": "contract.context",
     "Board": "contract.track",
+    "Choice": "contract.spaces",
     "CosineHead": "models.heads",
     "Dataset": "datasets",
     "Grants": "contract.context",
+    "Integer": "contract.spaces",
     "LTBenchError": "errors",
+    "LogUniform": "contract.spaces",
     "Measure": "scoring.measures",
     "Method": "contract.method",
     "NonNegative": "contract.method",
@@ -64,6 +71,7 @@ _HOMES = {
     "Table": "contract.track",
     "Timing": "results.records",
     "Track": "contract.track",
+    "Uniform": "contract.spaces",
     "Unmet": "errors",
     "head_weights": "models.heads",
     "hook": "contract.method",

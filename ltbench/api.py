@@ -46,6 +46,7 @@ def run(
     observe: str | Iterable[str] = (),
     progress: bool | None = None,
     mixed: bool = False,
+    sharing: bool = True,
 ) -> list[Record]:
     """Runs a protocol's recipes and returns a record of each cell, old ones included.
 
@@ -56,7 +57,8 @@ def run(
     files with methods of your own, `data` the paths of data sets of your own by name. `watch` is
     called when a cell begins or ends. `observe` names observers, as "tensorboard=FOLDER".
     `progress` shows how far the run is; where it is not given, on a terminal. `mixed` lets records
-    of other code of the benchmark, or of another device, stand beside.
+    of other code of the benchmark, or of another device, stand beside. Without `sharing` each cell
+    trains everything itself.
 
     Raises:
         LTBenchError: the request cannot be met, or a record cannot be written.
@@ -79,6 +81,7 @@ def run(
         shard_of(shard),
         elsewhere=cluster is not None,
         mixed=mixed,
+        shares=bool(sharing),
     )
     at_once = jobs_of(jobs, max(1, usable_cores() // planned.protocol.compute.threads))
     if sys.stderr.isatty() if progress is None else progress:

@@ -363,11 +363,11 @@ def test_tensors_of_a_gpu_come_back_on_the_gpu_of_the_run(monkeypatch):
 
     monkeypatch.setattr(checkpoints, "default_restore_location", restored)
     monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
-    packed = checkpoints._packed({"held": torch.arange(3)}, "key")
+    packed = checkpoints.packed({"held": torch.arange(3)}, "key")
     monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cpu")
-    plain = checkpoints._packed({"held": torch.arange(3)}, "key")
+    plain = checkpoints.packed({"held": torch.arange(3)}, "key")
     for content in (packed, plain):
-        kept = checkpoints._unpacked(content, "key", torch.device("cuda:1"))
+        kept = checkpoints.unpacked(content, "key", torch.device("cuda:1"))
         assert kept["held"].tolist() == [0, 1, 2]
     assert moved == ["cuda:1"]
 

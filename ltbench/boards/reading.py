@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from ltbench.boards import tuned
 from ltbench.boards.leaderboard import Elsewhere, Leaderboard, Verified, build
 from ltbench.boards.markdown import frame, markdown, said_of
 from ltbench.boards.order import Order, order_of
@@ -63,7 +64,8 @@ def read(
         if board is not None:
             count = Counter(record.recipe for record in found if record.status == "ok")
             verified = _verified(results, protocol, count, remarks)
-            return Read(_remarked(board, [*map(said_of, verified), *remarks]), rejected)
+            board = _remarked(board, [*map(said_of, verified), *remarks])
+            return Read(_beside_tuned(registry, protocol, results, mixed, board), rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
     refuse_mixture(protocol, results, told)
     bad = sampled(track, protocol, results, told)
@@ -80,7 +82,24 @@ def read(
     order = _order(registry, protocol, content)
     content = structs.replace(content, verified=verified, remarks=remarks, order=order)
     written = partial(markdown, content), partial(frame, content)
-    return Read(Board(content, *written, partial(overview, track, content)), rejected)
+    board = Board(content, *written, partial(overview, track, content))
+    return Read(_beside_tuned(registry, protocol, results, mixed, board), rejected)
+
+
+def _beside_tuned(
+    registry: Registry, protocol: Protocol, results: Path, mixed: bool, board: Board
+) -> Board:
+    """A board whose Markdown has the tuned rows below the default ones, where there are such."""
+    if not tuned.there(results, protocol.name):
+        return board
+
+    def below() -> str:
+        try:
+            return tuned.section(tuned.read(registry, protocol, results, mixed))
+        except LTBenchError as error:
+            return f"## Tuned\n\n- No tuned rows are shown: {plain(str(error))}.\n"
+
+    return replace(board, markdown=lambda: f"{board.markdown()}\n{below()}")
 
 
 def _order(registry: Registry, protocol: Protocol, content: Leaderboard) -> Order | None:

@@ -151,6 +151,7 @@ def _method(registry: Registry, method: type[Method]) -> dict[str, Any]:
         "needs": sorted(method.needs),
         "corrects": method.corrects,
         "parameters": validation.schemas(method),
+        "space": {name: repr(values) for name, values in method.space.items()},
         "package": plugin.package,
         "version": plugin.version,
         "plugin": str(plugin.file) if plugin.package == "file" else plugin.name,

@@ -25,6 +25,7 @@ COMMANDS = (
     "show",
     "site",
     "status",
+    "tune",
     "verify",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
+@click.option(
+    "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
 @click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
 @click.option(
@@ -79,6 +82,7 @@ def command(
     memory: float | None,
     fail_fast: bool,
     fresh: bool,
+    no_sharing: bool,
     dry_run: bool,
     log_json: str | None,
     observe: Sequence[str],
@@ -105,10 +109,20 @@ def command(
     from ltbench.running.skips import settled
     from ltbench.training.environment import usable_cores
 
-    cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
+    cluster = cluster_of(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     plan = plans.plan(
-        registry, protocol, recipes, seeds, results, device, fresh, part, bool(cluster), mixed
+        registry,
+        protocol,
+        recipes,
+        seeds,
+        results,
+        device,
+        fresh,
+        part,
+        bool(cluster),
+        mixed,
+        not no_sharing,
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
     jobs = jobs or max(1, at_once)
@@ -120,8 +134,8 @@ def command(
     if dry_run:
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return
-    observers = _observers(registry, observe, log_json)
-    made, stopped = _run(plan, jobs, limits, fail_fast, observers, cluster)
+    observers = observers_of(registry, observe, log_json)
+    made, stopped = run_cells(plan, jobs, limits, fail_fast, observers, cluster)
     if not stopped:
         made = settled(plan, made)
     rejected: list[Rejected] = []
@@ -173,13 +187,13 @@ def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> No
     )
 
 
-def _cluster(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
+def cluster_of(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
     from ltbench.running.cluster import Cluster
 
     return Cluster(address, 1.0 if gpu_share is None else gpu_share, jobs)
 
 
-def _observers(
+def observers_of(
     registry: "Registry", observe: Sequence[str], log_json: str | None
 ) -> "dict[str, Observer]":
     """Those asked for, and what shows the run unless standard error is for machines."""
@@ -191,7 +205,7 @@ def _observers(
     return {**shown, **chosen(registry, [*logged, *observe])}
 
 
-def _run(
+def run_cells(
     plan: "Plan",
     jobs: int,
     limits: "Limits",

@@ -85,7 +85,8 @@ class Outcome:
     `measures` are numbers by the names that the track declares, None where there is none; `recall`
     and `class_counts` [C] are there where there are classes, `transductive` where a method used
     unlabelled test inputs. `arrays` are kept beside the record, `details`, a struct, within.
-    `control` says that the cell stands outside of what is ranked.
+    `control` says that the cell stands outside of what is ranked, `stage` from which shared first
+    stage its training went on.
     """
 
     measures: Scores
@@ -98,6 +99,7 @@ class Outcome:
     details: Struct | None = None
     control: bool = False
     continued: int = 0
+    stage: str = ""
     status: Status = "ok"
     reason: str = ""
 
@@ -150,6 +152,9 @@ class Track(Generic[P]):
     `made_in` is the module that runs its cells, where that is another than the class's own.
     `scaffolds` is a folder of what `ltbench new` begins from where the common files do not serve,
     `example` a protocol of the track that takes seconds.
+    `tunes` says that it runs protocols of trials, whose `trial_share` is above 0; `plain` is the
+    recipe whose tuning is the floor of tuned boards. `shared` is the share of the variance of one
+    seed which more seeds of one table do not lessen (`scoring.statistics.interval`).
     """
 
     name: ClassVar[str] = ""
@@ -166,6 +171,9 @@ class Track(Generic[P]):
     made_in: ClassVar[str] = ""
     scaffolds: ClassVar[Path | None] = None
     example: ClassVar[str] = ""
+    tunes: ClassVar[bool] = False
+    plain: ClassVar[str] = "plain"
+    shared: ClassVar[float] = 0.0
 
     def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
         """A protocol `name` that fits a user's data, which it calls so; None for data of other
@@ -249,6 +257,15 @@ class Track(Generic[P]):
     def refused(self, record: Record) -> str | None:
         """Why the details of a record are none that this track keeps, or None."""
         return None
+
+    def judged(self, protocol: P, record: Record) -> list[float | None]:
+        """What a trial came to on its validation rows, in each part of a cell for which a setting
+        is chosen apart, as its rows are tested by another."""
+        return [record.measures.get(self.shown(protocol)[0])]
+
+    def joined(self, records: Sequence[Record]) -> Record:
+        """The cell of the settings that were chosen for its parts, of a record of each."""
+        return records[0]
 
     def units(self, record: Record) -> float | None:
         """How long a cell took in all, in units of plain training."""

@@ -33,7 +33,8 @@ REGISTERS = "register_methods"
 CORE = "ltbench."
 TELLING = (
     *("ltbench.results.", "ltbench.scoring.measures.", "ltbench.scoring.statistics."),
-    *("ltbench.contract.track.", "ltbench.errors.", "ltbench.texts.", "ltbench.validation."),
+    *("ltbench.contract.spaces.", "ltbench.contract.track.", "ltbench.errors."),
+    *("ltbench.texts.", "ltbench.validation."),
     *("ltbench.datasets.", "ltbench.protocols.schema.", "ltbench.training.events."),
     *("ltbench.registry.", "ltbench.testing.", "ltbench.rendering.", "ltbench.contract.observer."),
 )

@@ -88,9 +88,10 @@ class Record(
     `measures` are those that its track declares, `details` what the track keeps for itself; `table`
     names one of several tables of a protocol. `arrays` is a hash of the file beside it. `control`
     tells that the cell stands outside of what is ranked, `continued` how often it went on from a
-    checkpoint. `digest` covers all other fields that are not at their defaults; a record whose
-    digest does not fit was changed by hand. `form` 2 is this one; `ltbench migrate` carries over
-    what is of an earlier one.
+    checkpoint, `stage` from which shared first stage, if from any; its cost is told as if it had
+    trained that itself. `digest` covers all other fields that are not at their defaults; a record
+    whose digest does not fit was changed by hand. `form` 2 is this one; `ltbench migrate` carries
+    over what is of an earlier one.
     """
 
     protocol: Folder
@@ -114,6 +115,7 @@ class Record(
     timing: Timing | None = None
     control: bool = False
     continued: int = 0
+    stage: str = ""
     details: dict[str, Any] = {}
     arrays: str = ""
     digest: str = ""

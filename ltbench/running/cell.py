@@ -21,6 +21,7 @@ from ltbench.results.records import (
     cell_name,
 )
 from ltbench.texts import line, readable
+from ltbench.tracks.shared_work import sharing
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
@@ -52,12 +53,17 @@ class Cell:
 
 
 def run_cell(
-    cell: Cell, source: Any, device: torch.device, checkpoint: Checkpoint | None = None
+    cell: Cell,
+    source: Any,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    shares: bool = False,
 ) -> tuple[Record, Arrays | None]:
     """The record of a cell, whatever becomes of it, and its arrays if there are any.
 
     `source` are the data, or the error for which they cannot be had. With a `checkpoint` the cell
-    is kept there while it runs, and continued if it was.
+    is kept there while it runs, and continued if it was. Where it `shares`, it begins from what
+    other cells have trained that begin as it does, and leaves that to them.
     """
     checkpoint = checkpoint or Checkpoint()
     protocol = cell.protocol
@@ -72,6 +78,7 @@ def run_cell(
             environment.own(threads, cell.seed),
             bounded(threads),
             checkpoints.used(checkpoint),
+            sharing(shares),
         ):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         cell.track.refuse(outcome)
@@ -88,7 +95,7 @@ def run_cell(
         if isinstance(error, Unresumable) and checkpoint.times:
             checkpoint.drop()
             events.say(f"begins anew, not from its checkpoint: {line(error)}")
-            return run_cell(cell, source, device, checkpoint)
+            return run_cell(cell, source, device, checkpoint, shares)
         return blank(cell, device, *failure(error, cell.recipe)), None
     return record, outcome.arrays
 
@@ -111,6 +118,7 @@ def yielded(record: Record, outcome: Outcome) -> Record:
             details={} if outcome.details is None else msgspec.to_builtins(outcome.details),
             control=outcome.control,
             continued=outcome.continued,
+            stage=outcome.stage,
         ).sealed()
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         told = line(error).replace("`", "")

@@ -68,6 +68,7 @@ class Task:
     code: tuple[tuple[str, str], ...]
     device: str
     limits: Limits
+    shares: bool
 
 
 class Pool:
@@ -85,8 +86,10 @@ class Pool:
         code: tuple[tuple[str, str], ...],
         device: torch.device,
         limits: Limits,
+        shares: bool = True,
     ) -> None:
         self.cluster, self.code, self.device, self.limits = cluster, code, device, limits
+        self.shares = shares
         self.cpus = protocol.compute.threads
         self.gpus = cluster.gpu_share if device.type == "cuda" else 0.0
         self.ray, self.ours = _connected(cluster.address)
@@ -127,7 +130,7 @@ class Pool:
         return len(self.in_hand) < room
 
     def begin(self, cell: Cell) -> None:
-        task = packed(cell, self.code, self.device, self.limits)
+        task = packed(cell, self.code, self.device, self.limits, self.shares)
         self.in_hand[self.work.remote(task, [self.sources])] = cell
 
     def ended(self, timeout: float) -> tuple[Cell, Outcome] | None:
@@ -213,13 +216,17 @@ def _work(task: Task, stored: list[Any]) -> Outcome | str:
         return f"node {os.uname().nodename}: {error}"
     source, device = _fetched(stored[0])[task.table], torch.device(task.device)
     if not can_fork(device):
-        return run_cell(cell, source, device)
+        return run_cell(cell, source, device, shares=task.shares)
     environment.import_ahead()
-    return run_apart(cell, source, device, task.limits)
+    return run_apart(cell, source, device, task.limits, task.shares)
 
 
 def packed(
-    cell: Cell, code: tuple[tuple[str, str], ...], device: torch.device, limits: Limits
+    cell: Cell,
+    code: tuple[tuple[str, str], ...],
+    device: torch.device,
+    limits: Limits,
+    shares: bool = True,
 ) -> Task:
     return Task(
         protocol=msgspec.to_builtins(cell.protocol),
@@ -233,6 +240,7 @@ def packed(
         code=code,
         device=device.type,
         limits=limits,
+        shares=shares,
     )
 
 
@@ -280,10 +288,14 @@ def _fetched(stored: Any) -> dict[str, Any]:
     return sources
 
 
-def run_apart(cell: Cell, source: Any, device: torch.device, limits: Limits) -> Outcome:
+def run_apart(
+    cell: Cell, source: Any, device: torch.device, limits: Limits, shares: bool = False
+) -> Outcome:
     """What becomes of a cell in a forked process of its own that is held to limits."""
     try:
-        outcome: Outcome = Worker(partial(run_cell, cell, source, device), limits).result()
+        outcome: Outcome = Worker(
+            partial(run_cell, cell, source, device, shares=shares), limits
+        ).result()
         return outcome
     except Died as death:
         return blank(cell, HERE, *death.args), None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ltbench.errors import LTBenchError
 from ltbench.results import records
 from ltbench.results.records import Record
+from ltbench.running.beginnings import Beginnings
 from ltbench.running.cell import HERE, Cell, blank, run_cell
 from ltbench.running.cell_locks import Claims
 from ltbench.running.plan import Event, Plan, Watcher, finished
@@ -36,7 +37,8 @@ def execute(
     """Runs the cells that are left and writes a record of each.
 
     Each runs in a forked process of its own, which shares the data and costs a few milliseconds, so
-    that nothing a method does reaches another cell. Where forking is not safe (see `can_fork`) they
+    that nothing a method does reaches another cell. Cells that begin alike wait for the first of
+    them, which trains that for all. Where forking is not safe (see `can_fork`) they
     run in this process, one after the other. Cells that another run has in hand are left to it, and
     waited for. Once `stopping` says so, no cell is begun; those in hand are finished. With a
     `cluster` all this holds for cells that run there. What cells tell before they end goes to
@@ -73,11 +75,16 @@ def execute(
 
 
 def _claimed(
-    plan: Plan, waiting: deque[Cell], claims: Claims
+    plan: Plan, waiting: deque[Cell], claims: Claims, beginnings: Beginnings | None = None
 ) -> Generator[Event, None, Cell | None]:
-    """The next cell that no other run has in hand; tells of those that another has made since."""
-    for _ in range(len(waiting)):
-        cell = waiting.popleft()
+    """The next cell that no other run has in hand, and that need not wait for one of this run.
+
+    Tells of those that another run has made since.
+    """
+    for cell in list(waiting):
+        if beginnings is not None and beginnings.waits(cell):
+            continue
+        waiting.remove(cell)
         if not claims.take(cell):
             waiting.append(cell)
             continue
@@ -100,7 +107,7 @@ def _run_and_write(plan: Plan, cell: Cell, listener: events.Listener | None) -> 
         checkpoint.drop()
     with events.heard_by(listener):
         source = plan.sources[cell.table]
-        record, arrays = run_cell(cell, source, plan.device, checkpoint)
+        record, arrays = run_cell(cell, source, plan.device, checkpoint, plan.shares)
     record = records.write(plan.results, record, arrays)
     checkpoint.drop()
     return record
@@ -130,12 +137,14 @@ def _in_processes(
 ) -> Iterator[Event]:
     environment.import_ahead()
     running: dict[Connection[Any, Any], tuple[Cell, Worker]] = {}
+    beginnings = Beginnings(plan)
     try:
         while running or (waiting and not stopping()):
             while len(running) < jobs and not stopping():
-                cell = yield from _claimed(plan, waiting, claims)
+                cell = yield from _claimed(plan, waiting, claims, beginnings)
                 if cell is None:
                     break
+                beginnings.began(cell)
                 worker = Worker(partial(_work, plan, cell, tell if watch else None), limits)
                 running[worker.answer] = (cell, worker)
                 yield Event(began=cell)
@@ -153,6 +162,7 @@ def _in_processes(
                     said = records.write(plan.results, said, None)
                 if isinstance(said, Record):
                     del running[answer]
+                    beginnings.ended(cell, said)
                     claims.release(cell)
                     yield Event(ended=said)
     finally:
@@ -172,7 +182,9 @@ def _on_cluster(
 
     if limits.memory is not None and plan.device.type != "cpu":
         raise LTBenchError("a limit of memory needs the device cpu")
-    with Pool(cluster, plan.protocol, plan.sources, plan.code, plan.device, limits) as pool:
+    with Pool(
+        cluster, plan.protocol, plan.sources, plan.code, plan.device, limits, plan.shares
+    ) as pool:
         while pool.in_hand or (waiting and not stopping()):
             while waiting and not stopping() and pool.has_room():
                 cell = yield from _claimed(plan, waiting, claims)

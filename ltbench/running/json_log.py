@@ -31,7 +31,7 @@ class JsonLog(Observer):
     - epoch: `share` of the cell; `epoch` of `epochs` and its mean `loss` where a network is trained
     - note: `text`
     - cell-ended: `status`, `reason`, `measures` by name, `seconds` of training, `relative` to plain
-      training, `continued`
+      training, `continued`, and the shared `stage` that it began from, if any
     - run-ended: the number of cells of each `status`
     """
 
@@ -87,6 +87,7 @@ class JsonLog(Observer):
             seconds=timing and timing.seconds,
             relative=timing and timing.relative,
             continued=record.continued,
+            stage=record.stage,
         )
 
     def run_ended(self, records: "list[Record]") -> None:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -30,7 +32,8 @@ RESULTS = Path("leaderboards")
 class Plan:
     """The cells that were asked for: those with a record already, and those left to run.
 
-    `code` are the names and sources of single files with methods.
+    `code` are the names and sources of single files with methods. `shares` says that cells which
+    begin alike share that part of their work.
     """
 
     track: Track[Any]
@@ -42,6 +45,7 @@ class Plan:
     results: Path
     fresh: bool = False
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    shares: bool = True
 
     @property
     def remarks(self) -> list[str]:
@@ -86,6 +90,7 @@ def plan(
     shard: tuple[int, int] = (1, 1),
     elsewhere: bool = False,
     mixed: bool = False,
+    shares: bool = True,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
 
@@ -93,7 +98,8 @@ def plan(
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
     says that the device is that of other machines, `mixed` that records of other code of the
-    benchmark, or of another device, may stay beside the new ones.
+    benchmark, or of another device, may stay beside the new ones. Where it `shares`, cells that
+    begin alike share what they begin with.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -102,27 +108,54 @@ def plan(
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
     composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+    chosen = seeds_of(seeds, protocol.seeds)
+    told = results, device, fresh, shard, elsewhere, mixed, shares
+    return planned(registry, protocol, chosen, lambda seed, table: composed, *told)
+
+
+def planned(
+    registry: Registry,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    recipes: Callable[[int, str], Sequence[Recipe]],
+    results: Path = RESULTS,
+    device: str = "cpu",
+    fresh: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    elsewhere: bool = False,
+    mixed: bool = False,
+    shares: bool = True,
+) -> Plan:
+    """What a run would do of `recipes` of each seed and table; the rest is as in `plan`.
+
+    Raises:
+        LTBenchError: as there.
+    """
+    track = registry.track(protocol.track)
     if elsewhere and registry.objects:
         raise LTBenchError(
             f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
             "a file and name that as a plugin"
         )
-    chosen = seeds_of(seeds, protocol.seeds)
+    if protocol.trial_share and not track.tunes:
+        raise LTBenchError(
+            f"{protocol.name}: track {track.name} runs no trials; its recipes cannot be tuned"
+        )
     sources = track.load(registry, protocol)
     where = _device(device, elsewhere)
     track.plan(protocol, sources, where)
-    distinct = {recipe.text: recipe for recipe in composed}
-    origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
     core = core_code(track.modules(protocol))
-    groups = [
-        [
-            Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
-            for text, recipe in distinct.items()
-        ]
-        for seed in chosen
-        for table, source in sources.items()
-        for fingerprint in [getattr(source, "fingerprint", "")]
-    ]
+    groups, origins_of = [], cache(registry.origins)
+    for seed in seeds:
+        for table, source in sources.items():
+            distinct = {recipe.text: recipe for recipe in recipes(seed, table)}
+            told = getattr(source, "fingerprint", "")
+            groups.append(
+                [
+                    Cell(track, protocol, recipe, seed, told, origins_of(recipe), table, core)
+                    for recipe in distinct.values()
+                ]
+            )
     part, parts = shard_of(shard)
     cells = dealt(groups, part, parts)
     if not mixed:
@@ -131,7 +164,7 @@ def plan(
     code = tuple(
         (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
     )
-    return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code)
+    return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code, shares)
 
 
 def dealt(groups: Sequence[list[Cell]], part: int, parts: int) -> list[Cell]:

@@ -76,7 +76,7 @@ def verify(
             registry, name, known, sorted({seed for _, seed, _ in places}), again, mixed=True
         )
         cells = [c for c in planned.cells if (c.recipe.text, c.seed, c.table) in places]
-        for event in execute(replace(planned, cells=cells), jobs):
+        for event in execute(replace(planned, cells=cells, shares=False), jobs):
             if event.ended is None:
                 continue
             record = places[event.ended.recipe, event.ended.seed, event.ended.table]

@@ -17,6 +17,7 @@ from torch import Tensor
 from ltbench.contract.context import Batch, Output, Rows
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
+from ltbench.contract.spaces import require_sound
 from ltbench.contract.track import Check
 from ltbench.errors import Diverged, LTBenchError
 from ltbench.registry.registry import Registry, installed
@@ -409,6 +410,16 @@ def classes_without_rows_are_handled(method: Recipe, task: Task) -> None:
         )
 
 
+def search_spaces_are_sound(method: Recipe, task: Task) -> None:
+    if not any(part.space for part in method.methods):
+        raise NotApplicable("it declares nothing to tune")
+    for part in method.methods:
+        try:
+            require_sound(type(part))
+        except LTBenchError as error:
+            raise Failure(f"expected values that its parameters take, but {error}") from None
+
+
 SHARED: tuple[Callable[..., None], ...] = (
     neutral_is_plain,
     same_seed_same_bits,
@@ -424,6 +435,7 @@ SHARED: tuple[Callable[..., None], ...] = (
     shapes_and_kinds_are_kept,
     rows_are_decided_alone,
     classes_without_rows_are_handled,
+    search_spaces_are_sound,
 )
 
 

@@ -30,24 +30,26 @@ class Checkpoint:
     """The file in which one cell keeps its training; without a path it is kept nowhere.
 
     `key` gives a hash of all that decides the bits. `times` tells how often the cell was continued,
-    `earlier` its seconds, work and peak memory before that.
+    `earlier` its seconds, work and peak memory before that, `stage` which shared first stage it
+    began from, if it did.
     """
 
     def __init__(self, path: Path | None = None, key: Callable[[], str] = str) -> None:
         self.path, self.key = path, key
         self.writing = path is not None
         self.next = time.monotonic() + EVERY
-        self.times, self.earlier = 0, (0.0, 0.0, 0.0)
+        self.times, self.earlier, self.stage = 0, (0.0, 0.0, 0.0), ""
 
     def read(self, run: Run) -> State | None:
         """The state to continue from, if there is one that fits."""
         if self.path is None or not self.path.exists():
             return None
         try:
-            kept = _unpacked(self.path.read_bytes(), self.key(), run.device)
+            kept = unpacked(self.path.read_bytes(), self.key(), run.device)
             state: State = {**kept["state"], "hidden": kept["hidden"]}
             seconds, work, peak = kept["cost"]
             self.times, self.earlier = kept["times"] + 1, (seconds, work, peak)
+            self.stage = kept["stage"]
             run.notes[:] = kept["notes"]
         # What a file that somebody made up may raise is anybody's guess; it must not cost the cell.
         except Exception as error:
@@ -83,14 +85,16 @@ class Checkpoint:
             return "a method holds what could not be put back"
         content = {"state": state, "hidden": kept, "cost": cost, "notes": run.notes}
         try:
-            records.write_bytes(path, _packed({**content, "times": self.times}, self.key()))
+            records.write_bytes(
+                path, packed({**content, "times": self.times, "stage": self.stage}, self.key())
+            )
         except (LTBenchError, MemoryError) as error:
             return str(error) or "there is no memory for it"
         return ""
 
     def drop(self) -> None:
         """Removes the file, what was torn beside it, and what is known of earlier parts."""
-        self.times, self.earlier = 0, (0.0, 0.0, 0.0)
+        self.times, self.earlier, self.stage = 0, (0.0, 0.0, 0.0), ""
         if self.path is not None:
             torn = self.path.parent.glob(f".{escape(self.path.name)}.*")
             for path in (self.path, *torn):
@@ -130,14 +134,15 @@ def code() -> str:
     return digest.hexdigest()[:16]
 
 
-def _packed(content: dict[str, Any], key: str) -> bytes:
+def packed(content: dict[str, Any], key: str) -> bytes:
+    """What `unpacked` gives back, sealed with a key and a hash of itself."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     payload = buffer.getvalue()
     return f"{key} {hashlib.sha256(payload).hexdigest()}\n".encode() + payload
 
 
-def _unpacked(packed: bytes, key: str, device: torch.device) -> dict[str, Any]:
+def unpacked(packed: bytes, key: str, device: torch.device) -> dict[str, Any]:
     """What was packed, read as data: nothing in it can be code.
 
     Tensors of the CPU come back on it, those of a GPU on `device`.

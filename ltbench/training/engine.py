@@ -43,12 +43,14 @@ def train(
     checkpoint: Callable[[State], None] | None = None,
     due: Callable[[], bool] = lambda: True,
     resume: State | None = None,
+    ended: Callable[[State], None] | None = None,
 ) -> nn.Module:
     """The network that `method` makes of `run.model` and `rows`, within `run.phase` as budget.
 
     `checkpoint` is called at the end of each epoch that is `due` with the state of the training;
     `resume` takes such a state and continues to the same bits. With what `method_state.told` tells
-    in it, under "hidden", methods too stand as they stood.
+    in it, under "hidden", methods too stand as they stood. `ended` is called with the state at the
+    end of the first phase, where that was trained here.
 
     Raises:
         Diverged: the loss became NaN or infinite.
@@ -57,7 +59,7 @@ def train(
     """
     epoch_rows = len(rows)
     rows, plan = begin(method, rows, run)
-    go_on(method, rows, plan, run, batch_size, epoch_rows, checkpoint, due, resume)
+    go_on(method, rows, plan, run, batch_size, epoch_rows, checkpoint, due, resume, ended=ended)
     return finish(method, run, validation)
 
 
@@ -87,10 +89,12 @@ def go_on(
     due: Callable[[], bool] = lambda: True,
     resume: State | None = None,
     first: int = 0,
+    ended: Callable[[State], None] | None = None,
 ) -> None:
     """Trains `run.model` on rows through the phases of a plan, of which `first` is the number.
 
-    An epoch takes as many steps as `epoch_rows` rows make. A track that goes on training one
+    An epoch takes as many steps as `epoch_rows` rows make. `ended` is called with the state at the
+    end of phase 0, where that was trained here. A track that goes on training one
     network calls this again, with numbers that go on as well: two calls end in the bits of one with
     the phases of both. Each takes the same state to resume from, which lies in one of them: those
     before it pass.
@@ -111,6 +115,8 @@ def go_on(
                 events.passed(passed, sum(epochs), losses)
                 if checkpoint is not None and due():
                     checkpoint({"position": position, **state()})
+                if ended is not None and (position, epoch) == (0, phase.epochs):
+                    ended({"position": 0, **state()})
         resume = None
 
 
@@ -137,16 +143,21 @@ def _train_phase(
     """
     model, phase = run.model, run.phase
     assert model is not None
+    model.zero_grad(set_to_none=True)
+    run.groups = None
+    if resume is not None:
+        model.load_state_dict(resume["model"], strict=False)  # what `enter` adds is not there yet
+    run.train = rows = entered(method.enter(rows, run), rows, run)
     if resume is not None:
         model.load_state_dict(resume["model"])
-    run.train = rows = entered(method.enter(rows, run), rows, run)
-    if resume is None and phase.reset is not None:
+    elif phase.reset is not None:
         model.get_submodule(phase.reset).apply(_reset)
     _set_learning(model, phase)
     optimizer = method.optimizer(model, run)
     rates = [group["lr"] for group in optimizer.param_groups]
     if resume is not None:
-        optimizer.load_state_dict(resume["optimizer"])
+        if "optimizer" in resume:
+            optimizer.load_state_dict(resume["optimizer"])
         _restore(resume, run)
         if "hidden" in resume:
             method_state.put_back(method, run, resume["hidden"])
@@ -156,6 +167,7 @@ def _train_phase(
     first = resume["epoch"] if resume is not None else 0
     if first == phase.epochs:
         _weights(method, rows, run)
+        run.progress.fill_(max(len(factors) - 1, 0) / max(len(factors), 1))  # of the last step
     for epoch in range(first, phase.epochs):
         run.progress.fill_(epoch / phase.epochs)
         weights = _weights(method, rows, run)
@@ -216,8 +228,9 @@ def _restore(state: State, run: Run) -> None:
     run.passes = state["passes"]
     for stream, generator in run.chance.items():
         generator.set_state(state["chance"][stream])
-    run.rng.set_state(state["rng"])
-    torch.set_rng_state(state["torch"])
+    if "rng" in state:
+        run.rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch"])
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], run.device)
 

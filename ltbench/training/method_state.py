@@ -33,7 +33,7 @@ def told(method: Method, run: Run) -> Kept | None:
         return None
     if any("it resumes" in one.expected_failures for one in _methods(method)):
         return None
-    return {"methods": attributes, "rows": _digest(run.train)}
+    return {"methods": attributes, "rows": digest_of(run.train)}
 
 
 def put_back(method: Method, run: Run, kept: Kept) -> None:
@@ -43,7 +43,7 @@ def put_back(method: Method, run: Run, kept: Kept) -> None:
         Unresumable: the rows to train on are others than they were.
     """
     assert run.train is not None
-    if kept["rows"] != _digest(run.train):
+    if kept["rows"] != digest_of(run.train):
         raise Unresumable("its training rows did not come out the same")
     for one, attributes in zip(_methods(method), kept["methods"], strict=True):
         vars(one).update(attributes)
@@ -67,7 +67,8 @@ def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _digest(rows: Rows) -> str:
+def digest_of(rows: Rows) -> str:
+    """A hash of all that rows hold."""
     digest = hashlib.sha256()
     for tensor in chain(rows.portions(), (rows.labels, *rows.beside().values())):
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)

@@ -101,6 +101,28 @@ def aside() -> Iterator[None]:
         _aside[1] += _worked() - worked
 
 
+def owe(seconds: float, work: float) -> None:
+    """Has every clock that runs count what another process has done in its place."""
+    _aside[0] -= seconds
+    _aside[1] -= work
+
+
+class Lap:
+    """A part of a block, from when this is made; memory is the block's to tell."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds and work until now."""
+        seconds, work = self._now()
+        return seconds - self._start[0], work - self._start[1]
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.perf_counter() - _aside[0], _worked() - _aside[1]
+
+
 def _worked() -> float:
     """Seconds that this process, and those that it has started and awaited, have computed."""
     if resource is None:

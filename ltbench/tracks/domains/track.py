@@ -30,6 +30,7 @@ from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, c
 from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
+from ltbench.tracks.shared_stages import first_stage
 from ltbench.training import checkpoints
 from ltbench.training.engine import hidden_order, predict, train
 from ltbench.training.timing import Clock
@@ -96,25 +97,33 @@ def run(
     refuse_unmet(protocol, recipe, len(dataset.classes))
     rows = cut(protocol, dataset, seed)
     parts = rows.parts
-    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
-    before = time_plain(protocol, parts, seed, device)
     run = begin(protocol, rows, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
     kept = checkpoints.current()
     resume = kept.read(run)
-    with Clock(device, kept.earlier) as clock:
-        model = train(
-            recipe,
-            train_rows,
-            run,
-            protocol.budget.batch_size,
-            validation,
-            checkpoint=partial(kept.write, recipe, run, clock),
-            due=kept.due,
-            resume=resume,
-        )
-    after = time_plain(protocol, parts, seed, device)
+
+    def plain(steps: int | None = None) -> float:
+        return time_plain(protocol, parts, seed, device, steps)
+
+    with first_stage(
+        protocol, recipe, train_rows, begin(protocol, rows, seed, device), resume, plain
+    ) as stage:
+        kept.stage = stage.key or kept.stage
+        before = stage.before(plain)
+        with Clock(device, stage.cost or kept.earlier) as clock:
+            model = train(
+                recipe,
+                train_rows,
+                run,
+                protocol.budget.batch_size,
+                validation,
+                checkpoint=partial(kept.write, recipe, run, clock),
+                due=kept.due,
+                resume=stage.state or resume,
+                ended=partial(stage.ended, clock, before),
+            )
+    reference = stage.beside(plain, before, clock)
 
     test = parts.test().to(device)
     run.groups = told_groups(recipe, test, run)
@@ -129,13 +138,14 @@ def run(
     passes = run.passes / (len(parts.train) * protocol.budget.epochs)
     return Outcome(
         measures=scored,
-        timing=timed(clock, (before + after) / 2, passes),
+        timing=timed(clock, reference, passes, *stage.owed),
         recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
         class_counts=parts.class_counts,
         arrays=arrays(predictions, test, rows.cells),
         notes=run.notes,
         details=details,
         continued=kept.times,
+        stage=kept.stage,
     )
 
 

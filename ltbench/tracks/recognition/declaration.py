@@ -1,6 +1,7 @@
 """The declaration of recognition: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import SUPPLIES, run
+from ltbench.tracks.trials import trial
 
 TWIN = ("data", "network", "budget")  # what a protocol shares with its balanced twin
 
@@ -41,6 +43,7 @@ class RecognitionTrack(Track[Recognition]):
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)
+    tunes = True
     measures = (
         *CLASSIFICATION,
         Measure(
@@ -56,6 +59,10 @@ class RecognitionTrack(Track[Recognition]):
         from ltbench.tracks.recognition.proposal import propose
 
         return propose(name, path)
+
+    def modules(self, protocol: Recognition) -> tuple[str, ...]:
+        own = super().modules(protocol)
+        return (*own, "ltbench.tracks.trials") if protocol.trial_share else own
 
     def load(self, registry: Finder, protocol: Recognition) -> dict[str, Dataset]:
         return classification.load(registry, protocol)
@@ -76,7 +83,11 @@ class RecognitionTrack(Track[Recognition]):
         source: Dataset,
         device: torch.device,
     ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
+        if not protocol.trial_share:
+            return run(protocol, recipe, seed, source, device)
+        ordinary, apart = trial(protocol, source, seed)
+        outcome = run(ordinary, recipe, seed, apart, device)
+        return replace(outcome, arrays=None, notes=[*apart.notes, *outcome.notes])
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.recognition.checks import checks

@@ -9,7 +9,6 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Outcome
 from ltbench.datasets import Dataset
 from ltbench.tracks.classification import (
-    WARM_UP_STEPS,
     begin,
     recalls_of,
     refuse_foreign,
@@ -20,6 +19,7 @@ from ltbench.tracks.classification import (
     timed,
 )
 from ltbench.tracks.recognition.problem import Recognition
+from ltbench.tracks.shared_stages import first_stage
 from ltbench.training import checkpoints
 from ltbench.training.engine import generator, predict, train
 from ltbench.training.timing import Clock
@@ -39,25 +39,33 @@ def run(
     """
     refuse_unmet(protocol, recipe, len(dataset.classes))
     parts = split(protocol, dataset, seed)
-    time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
-    before = time_plain(protocol, parts, seed, device)
     run = begin(protocol, parts, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
     kept = checkpoints.current()
     resume = kept.read(run)
-    with Clock(device, kept.earlier) as clock:
-        model = train(
-            recipe,
-            train_rows,
-            run,
-            protocol.budget.batch_size,
-            validation,
-            checkpoint=partial(kept.write, recipe, run, clock),
-            due=kept.due,
-            resume=resume,
-        )
-    after = time_plain(protocol, parts, seed, device)
+
+    def plain(steps: int | None = None) -> float:
+        return time_plain(protocol, parts, seed, device, steps)
+
+    with first_stage(
+        protocol, recipe, train_rows, begin(protocol, parts, seed, device), resume, plain
+    ) as stage:
+        kept.stage = stage.key or kept.stage
+        before = stage.before(plain)
+        with Clock(device, stage.cost or kept.earlier) as clock:
+            model = train(
+                recipe,
+                train_rows,
+                run,
+                protocol.budget.batch_size,
+                validation,
+                checkpoint=partial(kept.write, recipe, run, clock),
+                due=kept.due,
+                resume=stage.state or resume,
+                ended=partial(stage.ended, clock, before),
+            )
+    reference = stage.beside(plain, before, clock)
 
     test = parts.test().to(device)
     scores, predicted = predict(recipe, model, test.inputs, run)
@@ -72,13 +80,14 @@ def run(
     passes = run.passes / (len(parts.train) * protocol.budget.epochs)
     return Outcome(
         measures=scored,
-        timing=timed(clock, (before + after) / 2, passes),
+        timing=timed(clock, reference, passes, *stage.owed),
         transductive=transductive,
         recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
         class_counts=parts.class_counts,
         arrays=predictions.arrays(len(parts.class_counts)),
         notes=run.notes,
         continued=kept.times,
+        stage=kept.stage,
     )
 
 

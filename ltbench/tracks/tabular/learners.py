@@ -52,6 +52,13 @@ def build(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
     return estimator
 
 
+def version(name: str) -> str:
+    """The version of a learner's library; that of torch is told with the machine."""
+    if name == NETWORK:
+        return ""
+    return str(import_module(ESTIMATORS[name][0].partition(".")[0]).__version__)
+
+
 def _kind(name: str) -> Callable[..., Any]:
     if name not in ESTIMATORS:
         raise UnknownName("learner", name, known(), where="in the protocol's [learners]")

@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from ltbench.errors import Diverged, LTBenchError, Unmet
 from ltbench.results.records import Timing
 from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
+from ltbench.tracks import trials
 from ltbench.tracks.tabular import learners
 from ltbench.tracks.tabular.features import constant
 from ltbench.tracks.tabular.folds import FOLDS, stratified
@@ -30,6 +31,7 @@ from ltbench.tracks.tabular.kept import Decided, arrays_of
 from ltbench.tracks.tabular.measures import NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, summed, told
 from ltbench.tracks.tabular.problem import Tabular
+from ltbench.tracks.tabular.shared_fits import Fits, shared_fits
 from ltbench.training import events
 from ltbench.training.engine import (
     checked,
@@ -159,14 +161,18 @@ def run(
 ) -> Outcome:
     """Fits every learner with `recipe` in each fold and scores it on the other.
 
-    A learner that fails or cannot take the recipe costs its own part only.
+    A learner that fails or cannot take the recipe costs its own part only. In a protocol of trials
+    a part of the rows to fit of each fold is scored, and no decision is kept.
     """
-    folds = cut(table, seed, protocol.scoring.folds)
+    share = protocol.trial_share
+    folds = cut(table, seed, protocol.scoring.folds, share)
     parts: dict[str, Part] = {}
     decided: dict[str, list[Decided]] = {}
+    stages: list[str] = []
     for k, name in enumerate(protocol.learners):
         with events.part(k, len(protocol.learners)), events.heard_by(None):
-            parts[name], there = _part(protocol, recipe, seed, table, name, folds)
+            parts[name], there, stage = _part(protocol, recipe, seed, table, name, folds)
+            stages += filter(None, [stage])
         if parts[name].status == "ok":
             decided[name] = there
     counts = np.bincount(table.labels, minlength=len(table.classes))
@@ -174,35 +180,49 @@ def run(
     return Outcome(
         **told(parts),
         class_counts=counts.tolist(),
-        arrays=arrays_of(table.labels, table.positive, seed, [*decided.values()]),
+        arrays=None
+        if share
+        else arrays_of(table.labels, table.positive, seed, [*decided.values()]),
         notes=list(table.notes),
         details=Parts(parts),
         status=status,
         reason=reason,
+        stage=",".join(stages),
     )
 
 
 def _part(
     protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, folds: list[Fold]
-) -> tuple[Part, list[Decided]]:
+) -> tuple[Part, list[Decided], str]:
+    """The part of a learner, what was decided, and which fits of another cell it took, if any."""
     try:
         refuse_unmet(recipe, name, table)
-        results = [
-            scored(protocol, recipe, FOLDS * seed + k, table, name, fold)
-            for k, fold in enumerate(folds)
-        ]
+        takes = partial(_takes, protocol, name, folds)
+        with shared_fits(protocol, recipe, seed, table, name, takes) as fits:
+            results = [
+                scored(protocol, recipe, FOLDS * seed + k, table, name, fold, fits)
+                for k, fold in enumerate(folds)
+            ]
     # A stranger's method may raise anything at all; that must cost its own part only.
     except (Exception, SystemExit) as error:
         status, reason = failure(error, recipe)
-        return Part(status=status, reason=reason), []
+        return Part(status=status, reason=reason), [], ""
     values, timings, notes, decided = zip(*results, strict=True)
     part = Part(
         status="ok",
         notes=[*dict.fromkeys(note for fold in notes for note in fold)],
         metrics={metric: mean([v[metric] for v in values]) for metric in NAMES},
         timing=summed(timings),
+        folds=[*values],
     )
-    return part, [*decided]
+    return part, [*decided], fits.key if fits is not None and fits.found else ""
+
+
+def _takes(protocol: Tabular, name: str, folds: list[Fold]) -> float:
+    """About how many seconds plain learners take in a cell."""
+    with Clock(CPU) as clock:
+        fit(protocol, Recipe(Method()), name, folds[0].train, folds[0], 0)
+    return clock.seconds * FOLDS * (2 + protocol.scoring.folds)
 
 
 def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
@@ -228,15 +248,24 @@ def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
 
 
 def scored(
-    protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, fold: Fold
+    protocol: Tabular,
+    recipe: Recipe,
+    seed: int,
+    table: "TableRows",
+    name: str,
+    fold: Fold,
+    fits: Fits | None = None,
 ) -> tuple[dict[str, float | None], Timing, list[str], Decided]:
     """The metrics, cost and notes of one fold, and what was decided of its rows."""
-    warm_up(protocol, name, fold)
-    with Clock(CPU) as plain:
-        fit(protocol, Recipe(Method()), name, fold.train, fold, seed)
-    held_out = cache(lambda: _held_out(protocol, recipe, name, fold, seed))
+    reference, peak = (0.0, 0.0) if fits is None else fits.folds.get(seed, (0.0, 0.0))
+    if not reference:
+        warm_up(protocol, name, fold)
+        with Clock(CPU) as plain:
+            fit(protocol, Recipe(Method()), name, fold.train, fold, seed)
+        reference = plain.work
+    held_out = cache(lambda: _held_out(protocol, recipe, name, fold, seed, fits))
     with Clock(CPU) as clock:
-        fitted = fit(protocol, copy.deepcopy(recipe), name, fold.train, fold, seed, held_out)
+        fitted = fit(protocol, copy.deepcopy(recipe), name, fold.train, fold, seed, held_out, fits)
     scores, predicted = fitted.predict(fold.test.inputs)
     scores = scores.double()
     held, labels = held_out()
@@ -253,24 +282,28 @@ def scored(
         decided.probabilities,
         table.positive,
     )
+    peak = max(peak, clock.peak_memory_mb)
+    if fits is not None:
+        fits.folds[seed] = (reference, peak)
     timing = Timing(
         seconds=clock.seconds,
         work=clock.work,
-        reference_work=plain.work,
-        relative=clock.work / plain.work,
+        reference_work=reference,
+        relative=clock.work / reference,
         passes=fitted.run.passes / len(fold.train),
-        peak_memory_mb=clock.peak_memory_mb,
+        peak_memory_mb=peak,
     )
     return values, timing, fitted.run.notes, decided
 
 
 def _held_out(
-    protocol: Tabular, recipe: Recipe, name: str, fold: Fold, seed: int
+    protocol: Tabular, recipe: Recipe, name: str, fold: Fold, seed: int, fits: Fits | None = None
 ) -> tuple[Tensor, Tensor]:
     """The scores of the rows to fit, each by a model of the other inner folds, and their labels."""
     scores, labels = [], []
     for inner in fold.inner:
-        fitted = fit(protocol, copy.deepcopy(recipe), name, inner.train, inner, seed)
+        own = copy.deepcopy(recipe)
+        fitted = fit(protocol, own, name, inner.train, inner, seed, fits=fits)
         scores.append(fitted.predict(inner.test.inputs)[0].double())
         labels.append(inner.test.labels)
     return torch.cat(scores), torch.cat(labels)
@@ -291,8 +324,9 @@ def fit(
     fold: Fold,
     seed: int,
     held_out: Callable[[], tuple[Tensor, Tensor]] | None = None,
+    fits: Fits | None = None,
 ) -> Fitted:
-    """The learner fitted to rows, with a recipe around it.
+    """The learner fitted to rows, with a recipe around it; the fit itself may be one of `fits`.
 
     Raises:
         LTBenchError: the recipe leaves a class without rows, or asks of the learner what it cannot.
@@ -311,13 +345,14 @@ def fit(
     recipe = OnTables(*recipe.methods)
     parameters = protocol.learners[learner]
     if learner == learners.NETWORK:
-        return _fit_network(convert("learner mlp", parameters, Network), recipe, rows, run)
-    return _fit_estimator(
-        learners.build(learner, parameters, stream_seed(seed, "learner") % 2**31), recipe, rows, run
-    )
+        return _fit_network(convert("learner mlp", parameters, Network), recipe, rows, run, fits)
+    estimator = learners.build(learner, parameters, stream_seed(seed, "learner") % 2**31)
+    return _fit_estimator(estimator, recipe, rows, run, fits)
 
 
-def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitted:
+def _fit_estimator(
+    estimator: Any, recipe: Recipe, rows: Rows, run: Run, fits: Fits | None
+) -> Fitted:
     if (run.exact_counts < 1).any():
         c = int((run.exact_counts < 1).nonzero()[0])
         raise LTBenchError(f"class {c} has no training rows")
@@ -334,14 +369,21 @@ def _fit_estimator(estimator: Any, recipe: Recipe, rows: Rows, run: Run) -> Fitt
         if "sample_weight" not in inspect.signature(model.fit).parameters:
             raise Unmet(f"{type(model).__name__} weighs no rows, which {recipe.text} asks of it")
         given["sample_weight"] = (weight / weight.mean()).numpy()
-    model.fit(resampled.inputs.numpy(), resampled.labels.numpy(), **given)
-    run.model = model
+    if fits is None:
+        model.fit(resampled.inputs.numpy(), resampled.labels.numpy(), **given)
+        ask = None
+    else:
+        name, model = fits.fitted(model, resampled, run.seed)
+        ask = partial(fits.probabilities, name, model)
+    run.model, plain = model, model
     run.model = model = recipe.finish(model, None, run)
+    if ask is None or model is not plain:
+        ask = model.predict_proba
 
     def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
         order = hidden_order(inputs, run.seed)
         place = order.argsort()
-        probabilities = torch.from_numpy(np.asarray(model.predict_proba(inputs[order].numpy())))
+        probabilities = torch.from_numpy(np.asarray(ask(inputs[order].numpy())))
         if not torch.isfinite(probabilities).all():
             raise Diverged("the fitted model gives probabilities that are not finite")
         scores = recipe.scores(probabilities.double().clamp(min=SMALLEST).log(), run)
@@ -376,7 +418,9 @@ def drawn(recipe: Recipe, rows: Rows, run: Run) -> Rows:
     return rows[torch.arange(len(rows)).repeat_interleave(repeats * (weights > 0))]
 
 
-def _fit_network(network: Network, recipe: Recipe, rows: Rows, run: Run) -> Fitted:
+def _fit_network(
+    network: Network, recipe: Recipe, rows: Rows, run: Run, fits: Fits | None
+) -> Fitted:
     batch_size = min(network.batch_size, len(rows))
     epochs = -(-network.steps // max(1, len(rows) // batch_size))
     run.phase = Phase(
@@ -389,20 +433,33 @@ def _fit_network(network: Network, recipe: Recipe, rows: Rows, run: Run) -> Fitt
     options = {"widths": list(network.widths), "batch_norm": network.batch_norm}
     with seeded(run, "network"):
         run.model = models.build("mlp", tuple(rows.inputs.shape[1:]), run.num_classes, options)
-    model = train(recipe, rows, run, batch_size)
+    begun, ended = None, None
+    if fits is not None:
+        begun, ended = fits.begun(options, recipe, rows, run, batch_size)
+    model = train(recipe, rows, run, batch_size, resume=begun, ended=ended)
     run.passes //= epochs
     return Fitted(run, recipe, lambda inputs: predict(recipe, model, inputs, run))
 
 
-def cut(table: "TableRows", seed: int, inner: int) -> list[Fold]:
-    """The folds of a seed, each with the inner ones of the rows it fits."""
+def cut(table: "TableRows", seed: int, inner: int, share: float = 0.0) -> list[Fold]:
+    """The folds of a seed, each with the inner ones of the rows it fits.
+
+    With a `share`, those of trials: that much of the rows to fit is scored in place of the rest.
+
+    Raises:
+        LTBenchError: the share is none of any class.
+    """
     place = stratified(table.labels, FOLDS, seed)
     folds = []
     for k in range(FOLDS):
-        kept = np.flatnonzero(place != k)
-        within = stratified(table.labels[kept], inner, FOLDS * seed + k)
+        kept, scored = np.flatnonzero(place != k), np.flatnonzero(place == k)
+        own = FOLDS * seed + k
+        if share:
+            left, aside = trials.cut(table.labels[kept], share, own)
+            kept, scored = kept[left], kept[aside]
+        within = stratified(table.labels[kept], inner, own)
         inside = (_encoded(table, kept[within != j], kept[within == j]) for j in range(inner))
-        fold = _encoded(table, kept, np.flatnonzero(place == k))
+        fold = _encoded(table, kept, scored)
         folds.append(
             Fold(
                 fold.train,
