@@ -21,10 +21,12 @@ COMMANDS = (
     "new",
     "plot",
     "plugins",
+    "review",
     "run",
     "show",
     "site",
     "status",
+    "submit",
     "tune",
     "verify",
 )

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
+@click.option("--sealed", is_flag=True, help="Close data and results to methods, on Linux.")
 @click.option(
     "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
 )
@@ -82,6 +83,7 @@ def command(
     memory: float | None,
     fail_fast: bool,
     fresh: bool,
+    sealed: bool,
     no_sharing: bool,
     dry_run: bool,
     log_json: str | None,
@@ -122,6 +124,7 @@ def command(
         part,
         bool(cluster),
         mixed,
+        sealed,
         not no_sharing,
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
@@ -129,6 +132,8 @@ def command(
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
+    if sealed:
+        _require_sealing(plan)
     for remark in plan.remarks:
         click.echo(remark, err=True)
     if dry_run:
@@ -152,6 +157,22 @@ def command(
     if rejected or (recipes and count["skipped"]):
         sys.exit(2)
     sys.exit(0 if count.keys() <= {"ok", "skipped"} else 1)
+
+
+def _require_sealing(plan: "Plan") -> None:
+    """Refuses to promise what cannot be kept.
+
+    Raises:
+        LTBenchError: methods could open the data here.
+    """
+    from ltbench.running.closing import version
+
+    if plan.keeper is None:
+        raise LTBenchError(
+            f"--sealed cannot be kept: cells of track {plan.track.name} hold their data here"
+        )
+    if not version():
+        raise LTBenchError("--sealed cannot be kept: it needs a Linux kernel with Landlock")
 
 
 def _show_table(

@@ -14,6 +14,7 @@ import torch
 from msgspec import Struct
 from msgspec.structs import asdict
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ltbench import validation
 from ltbench.contract.method import HOOKS, NAME, Method, declared
@@ -102,6 +103,47 @@ class Outcome:
     stage: str = ""
     status: Status = "ok"
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a cell is asked once it is trained: the inputs [N, ...] of its test rows, in an order
+    that tells nothing, another such order `shuffled` [N], and `groups` [N] where they are told."""
+
+    inputs: Tensor
+    shuffled: Tensor
+    groups: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a cell says of the rows that it was asked: scores [N, C] and decided labels [N].
+
+    `adapted` are both once more, after a method used the inputs. `timing` is what it cost, `notes`
+    are the run's, `continued` and `stage` tell what it went on from, as in an outcome.
+    """
+
+    scores: Tensor
+    predicted: Tensor
+    timing: Timing
+    adapted: tuple[Tensor, Tensor] | None = None
+    notes: list[str] = field(default_factory=list)
+    continued: int = 0
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The data of a cell: what is `given` to train on, what it is asked, and how that is marked.
+
+    Neither `given` nor what `ask` returns holds a label of a test row; `mark` alone knows them.
+    An answer has scores of so many `classes`.
+    """
+
+    given: Any
+    ask: Callable[[], Asked]
+    mark: Callable[[Answer], Outcome]
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -216,6 +258,29 @@ class Track(Generic[P]):
             Unmet: the recipe needs what the protocol does not supply, or does nothing here.
             LTBenchError: the cell fails, with this reason.
         """
+        raise NotImplementedError
+
+    def divide(self, protocol: P, seed: int, source: Any, needs: frozenset[str]) -> Divided | None:
+        """The data of a cell in parts, so that a method never shares a process with test labels.
+
+        `needs` are those of the recipe. None says that the track's cells are run whole, by `run`;
+        one that overrides this overrides `answer` as well.
+
+        Raises:
+            LTBenchError: the protocol does not fit the data.
+        """
+        return None
+
+    def answer(
+        self,
+        protocol: P,
+        recipe: Recipe,
+        seed: int,
+        given: Any,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        """Trains on what was given, then asks and answers; raises what `run` does."""
         raise NotImplementedError
 
     def modules(self, protocol: P) -> tuple[str, ...]:
@@ -358,6 +423,7 @@ REQUIRED = ("load", "seconds", "run")
 TAKEN = (
     *("recipe", "rank", "rank_best", "rank_worst", "seeds", "delta", "status", "notes", "cost"),
     *("control", "board_seeds", "missing_seeds", "delta_p", "delta_adjusted_p"),
+    *("submitted_by", "extra_data", "pretraining", "teachers", "tuning_trials", "apart"),
     *("detectable_alone", "detectable", *COSTS, *get_args(Status)),
 )
 """What boards call the columns that all of them have."""

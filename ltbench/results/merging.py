@@ -107,7 +107,7 @@ class _Part:
         for protocol in sorted({record.protocol for _, record in self.taken}):
             records.require_writable(self.into / protocol)
         for folder, record in self.taken:
-            _copy(folder, record, self.into)
+            copied(folder, record, self.into)
         for study in self.studies:
             studies.write(self.into, study)
 
@@ -149,7 +149,12 @@ def _differing(first: Record, second: Record, timed: Timed, now: Now) -> Iterato
         yield "code"
 
 
-def _copy(folder: Path, record: Record, into: Path) -> None:
+def copied(folder: Path, record: Record, into: Path) -> None:
+    """Copies a record and its arrays, as they are, from one folder of results to another.
+
+    Raises:
+        LTBenchError: that cannot be written.
+    """
     source = place_of(folder, record)
     target = place_of(into, record)
     try:

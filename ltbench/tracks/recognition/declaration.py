@@ -1,6 +1,6 @@
 """The declaration of recognition: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
+    Answer,
     Arrays,
+    Asked,
     Check,
+    Divided,
     Finder,
     Floats,
     Followed,
@@ -26,8 +29,9 @@ from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
+from ltbench.tracks.dividing import Given
 from ltbench.tracks.recognition.problem import Recognition
-from ltbench.tracks.recognition.track import SUPPLIES, run
+from ltbench.tracks.recognition.track import SUPPLIES, answer, divide, run
 from ltbench.tracks.trials import trial
 
 TWIN = ("data", "network", "budget")  # what a protocol shares with its balanced twin
@@ -88,6 +92,22 @@ class RecognitionTrack(Track[Recognition]):
         ordinary, apart = trial(protocol, source, seed)
         outcome = run(ordinary, recipe, seed, apart, device)
         return replace(outcome, arrays=None, notes=[*apart.notes, *outcome.notes])
+
+    def divide(
+        self, protocol: Recognition, seed: int, source: Dataset, needs: frozenset[str]
+    ) -> Divided:
+        return divide(protocol, seed, source)
+
+    def answer(
+        self,
+        protocol: Recognition,
+        recipe: Recipe,
+        seed: int,
+        given: Given,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.recognition.checks import checks
