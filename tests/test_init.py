@@ -197,6 +197,14 @@ def test_a_target_that_is_none_is_refused(ltbench, tmp_path, target, told):
     assert not (tmp_path / "mine.toml").exists()
 
 
+def test_many_whole_numbers_may_be_classes_or_amounts(ltbench, tmp_path):
+    rows = {"a": [k % 11 for k in range(300)], "age": [20 + k % 25 for k in range(300)]}
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    told, _, _ = begun(ltbench, "t.csv", "mine")
+    assert re.search(r"target: +age, the last column", told)
+    assert "25 whole numbers are classes here; if they are amounts, name another" in told
+
+
 def test_a_column_of_thousands_of_texts_is_left_out(ltbench, tmp_path):
     texts = [f"text {k} of its own" for k in range(400)]
     frame = pd.DataFrame(

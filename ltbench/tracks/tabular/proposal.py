@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).parent / "scaffolds" / "own_data.toml.txt"
 TARGETS = ("target", "class", "label", "labels", "y", "outcome", "category")
 GAPS = MISSING | {"?"}  # what stands for a missing value where it is among words
+ROWS_OF_AMOUNTS = 5  # for each whole number of a target; where there are fewer, they are amounts
 NEARLY_ALL = 0.9  # of rows that differ, in a column of identifiers or texts
 MOST_ROWS = 5_000  # that are kept, for a board in minutes
 LONG = 10.0  # a factor from which on ensembles on balanced bags are worth a row
@@ -41,7 +42,7 @@ def propose(name: str, path: Path, target: str | None) -> Proposal | None:
         return None
     table = tables.read_file(path)
     column, rule = _target(table, target)
-    refuse_no_classes(column, table)
+    _refuse_no_classes(column, table)
     missing = _missing(table, column)
     drop, why = _dropped(table, column)
     limit = MOST_ROWS if len(table.frame) > MOST_ROWS else None
@@ -69,7 +70,7 @@ def propose(name: str, path: Path, target: str | None) -> Proposal | None:
         "optional": "\n".join(optional),
     }
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
-    return Proposal(_seen(table, whole, column, counts.tolist()), text)
+    return Proposal(_seen(table, whole, f"{column}, {rule}", column, counts.tolist()), text)
 
 
 def _target(table: WholeTable, target: str | None) -> tuple[str, str]:
@@ -86,7 +87,7 @@ def _target(table: WholeTable, target: str | None) -> tuple[str, str]:
     return columns[-1], "the last column, as none is called target or class; --target names another"
 
 
-def refuse_no_classes(title: str, table: WholeTable) -> None:
+def _refuse_no_classes(title: str, table: WholeTable) -> None:
     """Refuses a target that is no column of classes.
 
     Raises:
@@ -97,7 +98,7 @@ def refuse_no_classes(title: str, table: WholeTable) -> None:
     way_out = "name a column of classes with --target"
     if of_numbers(column):
         fractions = bool((column.dropna() % 1 != 0).any())
-        if different > MANY_NUMBERS and (fractions or different > len(column) / MANY_NUMBERS):
+        if different > MANY_NUMBERS and (fractions or different > len(column) / ROWS_OF_AMOUNTS):
             raise LTBenchError(
                 f"column {title!r} holds {different} different numbers; is regression meant? "
                 f"ltbench compares classifiers: {way_out}, or cut them by edges in a protocol"
@@ -150,7 +151,9 @@ def _recipes(counts: list[int]) -> list[str]:
     return [*recipes, *(["self-paced-ensemble"] if max(counts) / min(counts) >= LONG else [])]
 
 
-def _seen(table: WholeTable, whole: TableRows, target: str, counts: list[int]) -> dict[str, Any]:
+def _seen(
+    table: WholeTable, whole: TableRows, chosen: str, target: str, counts: list[int]
+) -> dict[str, Any]:
     frame = table.frame
     gaps = {title: int(n) for title, n in whole.features.isna().sum().items() if n}
     words = whole.features.select_dtypes("category")
@@ -161,10 +164,18 @@ def _seen(table: WholeTable, whole: TableRows, target: str, counts: list[int]) -
         "rows": len(frame),
         "columns": f"{len(frame.columns)}; to learn from: {whole.numbers.shape[1]} of numbers, "
         f"{words.shape[1]} of words",
-        "target": target,
+        "target": chosen,
         "classes": dict(zip(whole.classes, counts, strict=True)),
         "factor": f"{max(counts) / min(counts):.3g}",
         "missing": gaps or "none",
         "in two classes": duplicates.told(twins, whole.classes, whole.labels.tolist()),
-        "notes": list(whole.notes),
+        "notes": [*_doubts(table, target), *whole.notes],
     }
+
+
+def _doubts(table: WholeTable, target: str) -> list[str]:
+    """Whether a target of whole numbers may be of amounts after all."""
+    column = table.frame[target]
+    if not of_numbers(column) or column.nunique() <= MANY_NUMBERS:
+        return []
+    return [f"{column.nunique()} whole numbers are classes here; if they are amounts, name another"]
