@@ -147,6 +147,14 @@ class Divided:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """A protocol for data of a user's own: what was seen in them, and the text of its file."""
+
+    seen: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
 class Grid:
     """The measures of a board's cells, each [recipes, seeds]; NaN where there is none.
 
@@ -184,6 +192,8 @@ class Track(Generic[P]):
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
     `made_in` is the module that runs its cells, where that is another than the class's own.
+    `scaffolds` is a folder of what `ltbench new` begins from where the common files do not serve,
+    `example` a protocol of the track that takes seconds.
     `tunes` says that it runs protocols of trials, whose `trial_share` is above 0; `plain` is the
     recipe whose tuning is the floor of tuned boards. `shared` is the share of the variance of one
     seed which more seeds of one table do not lessen (`scoring.statistics.interval`).
@@ -201,9 +211,20 @@ class Track(Generic[P]):
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
     made_in: ClassVar[str] = ""
+    scaffolds: ClassVar[Path | None] = None
+    example: ClassVar[str] = ""
     tunes: ClassVar[bool] = False
     plain: ClassVar[str] = "plain"
     shared: ClassVar[float] = 0.0
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        """A protocol `name` that fits a user's data, which it calls so; None for data of other
+        kinds than the track's. `target` is the column of classes, where one is named.
+
+        Raises:
+            LTBenchError: the data cannot be read, or nothing can be asked of them.
+        """
+        return None
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.

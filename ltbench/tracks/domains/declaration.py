@@ -1,6 +1,7 @@
 """The declaration of domains: what it measures, and what runs its cells."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 import torch
@@ -43,6 +44,8 @@ class DomainsTrack(Track[Domains]):
 
     name = "domains"
     made_in = "ltbench.tracks.domains.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "digits-domains"
     problem = Domains
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ltbench.contract.track import (
     Followed,
     Grid,
     Outcome,
+    Proposal,
     Track,
 )
 from ltbench.datasets import Dataset
@@ -40,6 +42,8 @@ class RecognitionTrack(Track[Recognition]):
 
     name = "recognition"
     made_in = "ltbench.tracks.recognition.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "digits-lt"
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)
@@ -54,6 +58,11 @@ class RecognitionTrack(Track[Recognition]):
             stored=False,
         ),
     )
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.recognition.proposal import propose
+
+        return propose(name, path)
 
     def modules(self, protocol: Recognition) -> tuple[str, ...]:
         own = super().modules(protocol)

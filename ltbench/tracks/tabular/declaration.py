@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +10,7 @@ import torch
 from msgspec import structs
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Track
+from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Proposal, Track
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.tracks.tabular.folds import FOLDS
@@ -28,6 +29,8 @@ class TabularTrack(Track[Tabular]):
 
     name = "tabular"
     made_in = "ltbench.tracks.tabular.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "tabular-embedded"
     problem = Tabular
     needs = frozenset({"two_classes", "ordered"})
     floor = FLOOR
@@ -36,6 +39,11 @@ class TabularTrack(Track[Tabular]):
     doing = "fitting"
     unit = "plain learners"
     measures = MEASURES
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.tabular.proposal import propose
+
+        return propose(name, path, target)
 
     def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
         return load(registry, protocol)
