@@ -2,7 +2,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test bench gpu lint tables site docs clean
+# boards whose data are installed with scikit-learn, so that they run anywhere
+BOARDS ?= digits-lt digits-balanced digits-domains digits-groups tabular-embedded distill-digits \
+	compress-digits
+BASE ?= main
+SHARD ?= 1/1
+SAMPLE ?= 3
+export BASE SHARD
+
+.PHONY: setup demo test bench gpu lint tables site docs review summary shard boards verify moved clean
 
 setup: .venv/.done
 
@@ -34,6 +42,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --no-progress --quiet --strict-collection .github action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(BIN)/shellcheck .ci/*
 
 tables: setup
 	@for folder in leaderboards/*/; do \
@@ -50,6 +62,33 @@ site: setup
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# what the working tree changes since it parted from BASE, as a pull request shows it
+review: setup
+	$(BIN)/ltbench review "$$BASE" $(BOARDS) --into build/review --sample $(SAMPLE) \
+		--fail balanced_accuracy:-1 --fail mean_of_cells:-1 --fail cost:+25%
+
+summary:
+	cat build/review/review.md >> "$${GITHUB_STEP_SUMMARY:-/dev/stdout}"
+
+# a part of all boards, which goes on where it was stopped
+shard: setup
+	@failed=0; for name in $(BOARDS); do \
+		$(BIN)/ltbench run $$name --shard "$$SHARD" --results build/part || failed=1; done; exit $$failed
+
+boards: setup
+	$(BIN)/ltbench merge build/parts/* --into build/boards
+
+verify: setup
+	@failed=0; for name in $(BOARDS); do \
+		$(BIN)/ltbench verify $$name --sample $(SAMPLE) --by ci || failed=1; done; exit $$failed
+
+# what moved beyond chance, of the boards as they were run again
+moved: setup
+	@rm -f build/moved.md.failed; $(BIN)/ltbench compare leaderboards build/boards $(BOARDS) \
+		--fail balanced_accuracy:-0.1 --fail balanced_accuracy:+0.1 --fail mean_of_cells:-0.1 \
+		--fail mean_of_cells:+0.1 > build/moved.md; code=$$?; cat build/moved.md; \
+		case $$code in 0) ;; 1) touch build/moved.md.failed ;; *) exit $$code ;; esac
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from ltbench.contract.method import hooks as hooks
     from ltbench.contract.method import one as one
     from ltbench.contract.recipes import Recipe as Recipe
+    from ltbench.contract.spaces import Choice as Choice
+    from ltbench.contract.spaces import Integer as Integer
+    from ltbench.contract.spaces import LogUniform as LogUniform
+    from ltbench.contract.spaces import Uniform as Uniform
+    from ltbench.contract.track import Answer as Answer
+    from ltbench.contract.track import Asked as Asked
     from ltbench.contract.track import Board as Board
+    from ltbench.contract.track import Divided as Divided
     from ltbench.contract.track import Outcome as Outcome
     from ltbench.contract.track import Table as Table
     from ltbench.contract.track import Track as Track
@@ -41,12 +48,18 @@ if TYPE_CHECKING:
     from ltbench.scoring.measures import Measure as Measure
 
 _HOMES = {
+    "Answer": "contract.track",
+    "Asked": "contract.track",
     "Batch": "contract.context",
     "Board": "contract.track",
+    "Choice": "contract.spaces",
     "CosineHead": "models.heads",
     "Dataset": "datasets",
+    "Divided": "contract.track",
     "Grants": "contract.context",
+    "Integer": "contract.spaces",
     "LTBenchError": "errors",
+    "LogUniform": "contract.spaces",
     "Measure": "scoring.measures",
     "Method": "contract.method",
     "NonNegative": "contract.method",
@@ -64,6 +77,7 @@ _HOMES = {
     "Table": "contract.track",
     "Timing": "results.records",
     "Track": "contract.track",
+    "Uniform": "contract.spaces",
     "Unmet": "errors",
     "head_weights": "models.heads",
     "hook": "contract.method",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+pytest_plugins = "ltbench.testing.fixtures"
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; it counts before torch is loaded
 
 TINY = """

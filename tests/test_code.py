@@ -123,6 +123,19 @@ def test_what_says_the_same_has_the_same_digest(pairs):
     assert digest(changed(*pairs)) == digest(SOURCE)
 
 
+def test_a_search_space_and_the_imports_for_it_alone_say_nothing_of_what_a_method_does():
+    space = ('name = "weights"', 'name = "weights"\n    space = {"power": Uniform(0, 2)}')
+    imports = ("import Method, hookimpl", "import Method, Uniform, hookimpl")
+    typed = (space[0], space[1].replace("space =", "space: dict ="))
+    assert digest(changed(space, imports)) == digest(SOURCE)
+    assert digest(changed(typed, imports)) == digest(SOURCE)
+    # what is used elsewhere as well still counts, and so does a function's own `space`
+    used = ("class Weights(Method)", "class Weights(Uniform)")
+    alone = digest(changed(used, imports))
+    assert digest(changed(used, space, imports)) == alone != digest(SOURCE)
+    assert digest(changed(("SCALE = -1.5e-3", "SCALE = -1.5e-3\nspace = {}"))) != digest(SOURCE)
+
+
 @pytest.mark.parametrize("pairs", OTHER.values(), ids=OTHER)
 def test_what_says_something_else_has_another_digest(pairs):
     ast.parse(changed(*pairs))

@@ -308,7 +308,7 @@ def test_a_protocol_of_a_plugin_runs_on_its_data(install, tmp_path, tiny, result
     fingerprint = Registry().dataset("clouds")().fingerprint
     protocol.write_text(text.replace("FINGERPRINT", fingerprint))
     planned = plan(Registry(), "theirs", ["erm"], 1, results)
-    assert planned.sources[""].classes == ("a", "b", "c")
+    assert planned.loaded[""].classes == ("a", "b", "c")
     assert isinstance(Registry().protocol("theirs"), type(planned.protocol))
 
 

@@ -17,6 +17,7 @@ WINGS = (
     "site",
     "boards",
     "running",
+    "scaffolding",
     "tracks",
     "testing",
     "registry",

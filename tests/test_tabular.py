@@ -1,7 +1,9 @@
 import copy
+import json
 import sys
 import textwrap
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from ltbench.contract.context import Phase, Run
 from ltbench.contract.recipes import Recipe
 from ltbench.registry.registry import Registry, installed
 from ltbench.results.records import path_of, read
+from ltbench.running.cell import Cell, run_cell
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
 from ltbench.tracks.tabular import track as tabular
@@ -556,3 +559,57 @@ def test_a_table_is_no_data_set_of_pictures(tiny, tmp_path, ltbench):
     done = ltbench("run", tiny, "--data", "ours=ours.csv", "--dry-run")
     assert done.exit_code == 2
     assert "ours is no data set of images or features, but a table" in done.stderr
+
+
+def test_no_trial_fits_or_validates_a_row_that_its_fold_scores():
+    numbers = np.arange(60, dtype=np.float64)[:, None]
+    labels = np.repeat([0, 1], [40, 20])
+    table = TableRows(pd.DataFrame(numbers, columns=["x"]), labels, ("a", "b"), "told")
+    for whole, trial in zip(
+        tabular.cut(table, 0, 3), tabular.cut(table, 0, 3, share=0.2), strict=True
+    ):
+        assert (len(whole.train), len(whole.test)) == (30, 30)
+        assert trial.train.labels.bincount().tolist() == [16, 8]
+        assert trial.test.labels.bincount().tolist() == [4, 2]
+    # standardised by the rows to fit alone, so that rows are told apart by their rank
+    place = stratified(labels, 2, 0)
+    for k, trial in enumerate(tabular.cut(table, 0, 3, share=0.2)):
+        kept = numbers[place != k, 0]
+        inputs = torch.cat([trial.train.inputs, trial.test.inputs])[:, 0].double()
+        told = (inputs - inputs.mean()) / inputs.std()
+        expected = torch.from_numpy((kept - kept.mean()) / kept.std(ddof=1))
+        assert torch.allclose(told.sort().values, expected.sort().values, atol=1e-5)
+
+
+def test_each_fold_has_the_setting_that_was_chosen_for_it(small):
+    found = protocol(small)
+    track, table = installed().track("tabular"), tabular.load(Registry(), found)["wine"]
+    cell = partial(Cell, track, found, seed=0, fingerprint="", origins={}, table="wine")
+    records = []
+    for text in ("smote(neighbours=2)", "smote(neighbours=7)"):
+        record, _ = run_cell(cell(recipe=recipe(text)), table, CPU)
+        records.append(record)
+    first, second = (record.details["parts"]["tree"]["folds"] for record in records)
+    joined = track.joined(records)
+    part = joined.details["parts"]["tree"]
+    assert part["metrics"]["f1"] == pytest.approx((first[0]["f1"] + second[1]["f1"]) / 2)
+    of_learners = [one["metrics"]["f1"] for one in joined.details["parts"].values()]
+    assert joined.measures["f1"] == pytest.approx(sum(of_learners) / 2)
+    works = [record.timing.reference_work for record in records]
+    assert joined.timing.reference_work == pytest.approx(sum(works) / 2, rel=1e-3)
+    assert track.joined([records[0], records[0]]) is records[0]
+    judged = track.judged(found, records[0])
+    parts = records[0].details["parts"].values()
+    assert judged == [pytest.approx(sum(p["folds"][k]["f1"] for p in parts) / 2) for k in (0, 1)]
+
+
+def test_recipes_are_tuned_on_tables(small, tmp_path, ltbench):
+    words = ("--results", tmp_path / "out", "--jobs", 1, "--json")
+    done = ltbench("tune", small, "-m", "smote", "--trials", 2, "--seeds", 2, *words)
+    assert done.exit_code == 0, done.stderr
+    board = json.loads(done.stdout)
+    assert board["over"] == "tables"
+    for row in board["rows"]:
+        assert row["choices"] == 2 * 2 * 2  # seeds, tables, folds
+        gap = row["value"]["mean"] - row["default"]["mean"]
+        assert row["regret"]["mean"] == pytest.approx(gap, abs=1e-5)

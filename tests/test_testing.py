@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ltbench import LTBenchError, Method, Recipe, Rows
+from ltbench import LTBenchError, Method, Recipe, Rows, Uniform
 from ltbench.registry.registry import installed
 from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps, shared
 from ltbench.testing.report import Failure
@@ -226,6 +226,14 @@ class CountsUpToTheLast(Method):
         return scores + run.train.labels.bincount().log() if run.train is not None else scores
 
 
+class TunesWhatItLacks(Method):
+    name = "search spaces are sound"
+    space = {"strength": Uniform(0, 1)}
+
+    def scores(self, scores, run):
+        return scores
+
+
 BAD = [
     DividesBySpread,
     NotNeutral,
@@ -246,6 +254,7 @@ BAD = [
     DividesByItsRows,
     AveragesEachClass,
     CountsUpToTheLast,
+    TunesWhatItLacks,
 ]
 
 

@@ -1,8 +1,9 @@
 """Records become a leaderboard: means over seeds, intervals, shared ranks and costs."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.results.record_arrays import Columns, Kind, columns
 from ltbench.results.records import Record, Status
+from ltbench.results.submissions import Submission
 from ltbench.scoring.measures import Measure, stored
 from ltbench.scoring.statistics import (
     LEAST,
@@ -67,7 +69,9 @@ class Row(Struct, frozen=True, kw_only=True):
     all pairs of rows that are ranked. `delta_rows_error` is the standard error that the test rows
     give it beside the seeds, where that was asked for and can be told. Of `board_seeds`, those that
     it needs to stand beside others, a row lacks `missing_seeds`; one that lacks any has no rank and
-    stands below. `control` says that it stands outside of what is ranked.
+    stands below. `control` says that it stands outside of what is ranked. `submission` tells of a
+    row that was submitted; one that was made with more than the protocol gives is `apart`: it is
+    ranked among its like.
     """
 
     recipe: str
@@ -85,6 +89,11 @@ class Row(Struct, frozen=True, kw_only=True):
     notes: list[str]
     control: bool = False
     delta_rows_error: float | None = None
+    submission: Submission | None = None
+
+    @property
+    def apart(self) -> bool:
+        return self.submission is not None and bool(self.submission.resources.beyond)
 
 
 class Verified(Struct, frozen=True):
@@ -155,8 +164,12 @@ def build(
     elsewhere: Elsewhere = nowhere,
     published: Sequence[Quoted] = (),
     remarks: Sequence[str] = (),
+    submitted: Mapping[str, Submission] = MappingProxyType({}),
 ) -> Leaderboard:
-    """The leaderboard of a protocol's records, of which there is at least one."""
+    """The leaderboard of a protocol's records, of which there is at least one.
+
+    `submitted` tells by recipe of rows that came from elsewhere.
+    """
     names = stored(track.measures)
     told = found if isinstance(found, Columns) else columns(found, names)
     cells = _Cells.of(told)
@@ -165,7 +178,8 @@ def build(
     asked = track.shown(protocol)
     first = track.measure(asked[0])
     step = track.step(protocol, first.name, max(kind.classes for kind in told.kinds))
-    ranking = _Ranking.of(first, cells, values, track.reference, step or 0.0)
+    beyond = {recipe for recipe, one in submitted.items() if one.resources.beyond}
+    ranking = _Ranking.of(first, cells, values, track.reference, step or 0.0, beyond)
     rows, order = _rows(track, cells, values, ranking), ranking.order()
     return Leaderboard(
         protocol=protocol.name,
@@ -191,7 +205,7 @@ def build(
         wanted=protocol.board_rows(cells.recipes, track.floor) * protocol.seeds,
         seeds=cells.seeds.tolist(),
         resolution=resolution(ranking.pairs.n, ranking.pairs.spread, ranking.pairs.adjusted),
-        rows=[rows[k] for k in order],
+        rows=[structs.replace(rows[k], submission=submitted.get(rows[k].recipe)) for k in order],
         reference=track.reference,
         doing=track.doing,
         unit=track.unit,
@@ -249,7 +263,8 @@ class _Cells:
 @dataclass(frozen=True)
 class _Ranking:
     """What ranks: a measure in all cells [recipes, seeds], which of them a row needs and which of
-    these it lacks, and the pairs of the rows that are ranked, neither controls nor lacking any."""
+    these it lacks, and the pairs of the rows that are ranked, neither controls nor lacking any.
+    Those made with more than the protocol gives are ranked among themselves, `beyond`."""
 
     measure: Measure
     reached: Floats
@@ -259,6 +274,7 @@ class _Ranking:
     lacks: Booleans
     controls: Booleans
     pairs: Pairs
+    beyond: Pairs
 
     @classmethod
     def of(
@@ -268,6 +284,7 @@ class _Ranking:
         values: Mapping[str, Floats],
         reference: str,
         step: float,
+        beyond: Collection[str] = (),
     ) -> "_Ranking":
         reached = values.get(measure.name, np.full(cells.shape, np.nan))
         row = cells.row_of(reference)
@@ -276,8 +293,12 @@ class _Ranking:
         lacks: Booleans = needs & ~finished
         controls = np.asarray(cells.of_kinds(lambda kind: kind.control).any(axis=1))
         outside = controls | lacks.any(axis=1)
-        pairs = pairs_of(np.where(outside[:, None], np.nan, measure.sign * reached), step)
-        return cls(measure, reached, step, row, needs, lacks, controls, pairs)
+        apart = np.array([recipe in beyond for recipe in cells.recipes], dtype=bool)
+        pairs, others = (
+            pairs_of(np.where((outside | left)[:, None], np.nan, measure.sign * reached), step)
+            for left in (apart, ~apart)
+        )
+        return cls(measure, reached, step, row, needs, lacks, controls, pairs, others)
 
     def gaps(self, other: int | None) -> Floats:
         """The differences to a row [recipes, seeds]."""
@@ -297,7 +318,7 @@ def _rows(
     gaps = ranking.gaps(ranking.reference)
     deltas, alone = means_of(gaps, first.gaps, step), p_values(gaps, step)
     among = ranking.pairs.to(ranking.reference)
-    best, worst = rank_ranges(ranking.pairs)
+    ranks = [_ranks(ranking.pairs), _ranks(ranking.beyond)]
     means = {measure.name: _typical(measure, values, recipes) for measure in track.measures}
     adapted = _adapted(track, cells)
     costs = costs_of(cells.grid(cells.told.costs))
@@ -307,7 +328,7 @@ def _rows(
     return [
         Row(
             recipe=recipe,
-            rank=(int(best[k]), int(worst[k])) if ranking.pairs.scored[k] else None,
+            rank=ranks[0].get(k, ranks[1].get(k)),
             seeds=status[k]["ok"],
             board_seeds=int(ranking.needs[k].sum()),
             missing_seeds=int(ranking.lacks[k].sum()),
@@ -323,6 +344,12 @@ def _rows(
         )
         for k, recipe in enumerate(cells.recipes)
     ]
+
+
+def _ranks(pairs: Pairs) -> dict[int, tuple[int, int]]:
+    """The range of ranks of each row that these are the pairs of."""
+    best, worst = rank_ranges(pairs)
+    return {int(k): (int(best[k]), int(worst[k])) for k in np.flatnonzero(pairs.scored)}
 
 
 def _typical(measure: Measure, values: Mapping[str, Floats], recipes: int) -> list[Mean]:

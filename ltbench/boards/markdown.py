@@ -55,7 +55,11 @@ def _flat(row: Row) -> dict[str, Any]:
     flat |= {"delta_p": row.delta_p, "delta_adjusted_p": row.delta_adjusted_p}
     flat |= {"board_seeds": row.board_seeds, "missing_seeds": row.missing_seeds}
     cost = msgspec.to_builtins(row.cost)
-    return {**flat, "seeds": row.seeds, **cost, "control": row.control, **row.status}
+    flat = {**flat, "seeds": row.seeds, **cost, "control": row.control, **row.status}
+    if row.submission is None:
+        return flat
+    used = msgspec.to_builtins(row.submission.resources)
+    return {**flat, "submitted_by": row.submission.who, **used, "apart": row.apart}
 
 
 def markdown(board: Leaderboard) -> str:
@@ -82,6 +86,7 @@ def markdown(board: Leaderboard) -> str:
                     cost_cell(row.cost),
                 ]
                 for row in board.rows
+                if not row.apart
             ],
         ),
         legend(*explained(board)),
@@ -108,6 +113,7 @@ def markdown(board: Leaderboard) -> str:
         ),
         *(block for table in board.tables for block in _own(board, table)),
         *_contrasts(board, ranking),
+        *_submitted(board, ranking),
         *_transductive(board, ranking),
         *_quoted(board),
         "\n".join(
@@ -382,6 +388,43 @@ def _quoted(board: Leaderboard) -> list[str]:
         ),
         "\n".join(sources),
     ]
+
+
+def _submitted(board: Leaderboard, ranking: Measure) -> list[str]:
+    """Rows that others submitted; those with more than the protocol gives are ranked apart."""
+    blocks = []
+    for apart in (True, False):
+        rows = [row for row in board.rows if row.submission is not None and row.apart == apart]
+        if not rows:
+            continue
+        cells = []
+        for row in rows:
+            told = row.submission
+            assert told is not None
+            used = told.resources
+            words = [used.extra_data, used.pretraining, used.teachers, str(used.tuning_trials)]
+            cells.append(
+                [
+                    _rank(row),
+                    recipe_cell(row.recipe, row.notes),
+                    measured(ranking, row.measures[ranking.name]),
+                    measured(ranking, row.delta, sign="+"),
+                    *map(plain, [*words, told.who, told.paper]),
+                ]
+            )
+        head = ["rank", "recipe", ranking.called, f"over {board.reference}"]
+        head += ["extra data", "pre-training", "teachers", "trials", "by", "paper"]
+        blocks.append("Made with more than the protocol gives:" if apart else "Submitted:")
+        blocks.append(table_of(head, cells))
+    if blocks:
+        blocks.append(
+            legend(
+                "Rows that others made and submitted, with what they declare; *trials*: settings "
+                "that were tried before",
+                "those with extra data, pre-training or teachers are ranked among themselves",
+            )
+        )
+    return blocks
 
 
 def _order(board: Leaderboard) -> str:

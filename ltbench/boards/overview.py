@@ -86,11 +86,12 @@ def _entry(
 ) -> Entry:
     gain = turned(row.delta, ranking.sign) if row.recipe != board.reference else None
     told = row.delta_adjusted_p
-    alone = row.rank is not None and row.rank == (1, 1)
+    rank = None if row.apart else row.rank  # among its like alone
+    alone = rank is not None and rank == (1, 1)
     return Entry(
         recipe=row.recipe,
-        rank=DASH if row.rank is None else _range(*row.rank),
-        place=row.rank,
+        rank=DASH if rank is None else _range(*rank),
+        place=rank,
         means=row.measures,
         gain=gain,
         gains=[ranking.sign * (values[s] - against[s]) for s in values if s in against]
@@ -103,7 +104,7 @@ def _entry(
         seeds=row.seeds,
         status=row.status,
         notes=row.notes,
-        control=row.control,
+        control=row.control or row.apart,
         values=values,
         recall=_recall(own),
     )

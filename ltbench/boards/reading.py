@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from ltbench.boards import tuned
 from ltbench.boards.leaderboard import Elsewhere, Leaderboard, Verified, build
 from ltbench.boards.markdown import frame, markdown, said_of
 from ltbench.boards.order import Order, order_of
@@ -23,10 +24,11 @@ from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import plain
 from ltbench.rendering.overview import Overview
-from ltbench.results import index, records, verifications
+from ltbench.results import index, records, submissions, verifications
 from ltbench.results.reading import counted, records_of, refuse_mixture, refuse_none, told_of
 from ltbench.results.record_arrays import Columns, columns, taken
 from ltbench.results.records import Record, Rejected, place_of
+from ltbench.results.submissions import Kept, Submission
 from ltbench.results.verifications import Verification
 from ltbench.scoring.measures import stored
 
@@ -58,12 +60,14 @@ def read(
         bad = sampled(track, protocol, results, columns(found))
         rejected += bad.values()
         found = [record for row, record in enumerate(found) if row not in bad]
+        found = _without_beyond(results, protocol, found, remarks)
         refuse_none(protocol, results, len(found), rejected)
         board = track.compare(protocol, found)
         if board is not None:
             count = Counter(record.recipe for record in found if record.status == "ok")
             verified = _verified(results, protocol, count, remarks)
-            return Read(_remarked(board, [*map(said_of, verified), *remarks]), rejected)
+            board = _remarked(board, [*map(said_of, verified), *remarks])
+            return Read(_beside_tuned(registry, protocol, results, mixed, board), rejected)
     told, rejected = index.read(results, protocol.name, stored(track.measures), track.name)
     refuse_mixture(protocol, results, told)
     bad = sampled(track, protocol, results, told)
@@ -74,13 +78,59 @@ def read(
     told = _without(told, np.flatnonzero(~provenance.kept))
     remarks = [*provenance.notes]
     elsewhere = _elsewhere(registry, track, protocol, results, rejected, remarks, mixed)
-    content = build(track, protocol, told, elsewhere, quoted(registry, protocol), remarks)
+    submitted = _submitted(results, protocol, remarks)
+    content = build(
+        track, protocol, told, elsewhere, quoted(registry, protocol), remarks, submitted
+    )
     finished = dict(zip(told.recipes, _finished(told), strict=True))
     verified = _verified(results, protocol, finished, remarks)
     order = _order(registry, protocol, content)
     content = structs.replace(content, verified=verified, remarks=remarks, order=order)
     written = partial(markdown, content), partial(frame, content)
-    return Read(Board(content, *written, partial(overview, track, content)), rejected)
+    board = Board(content, *written, partial(overview, track, content))
+    return Read(_beside_tuned(registry, protocol, results, mixed, board), rejected)
+
+
+def _beside_tuned(
+    registry: Registry, protocol: Protocol, results: Path, mixed: bool, board: Board
+) -> Board:
+    """A board whose Markdown has the tuned rows below the default ones, where there are such."""
+    if not tuned.there(results, protocol.name):
+        return board
+
+    def below() -> str:
+        try:
+            return tuned.section(tuned.read(registry, protocol, results, mixed))
+        except LTBenchError as error:
+            return f"## Tuned\n\n- No tuned rows are shown: {plain(str(error))}.\n"
+
+    return replace(board, markdown=lambda: f"{board.markdown()}\n{below()}")
+
+
+def _submitted(results: Path, protocol: Protocol, remarks: list[str]) -> dict[str, Submission]:
+    """Who submitted which rows, and with what; what does not count is remarked."""
+    found: dict[str, Submission] = {}
+    for path, kept in submissions.read_all(results, protocol.name):
+        if isinstance(kept, Kept):
+            found[kept.recipe] = kept.submission
+        else:
+            remarks.append(f"submission {path.stem} does not count: {kept}")
+    return found
+
+
+def _without_beyond(
+    results: Path, protocol: Protocol, found: Sequence[Record], remarks: list[str]
+) -> list[Record]:
+    """The records of a board of a track's own, which ranks no row with more than is given."""
+    submitted = _submitted(results, protocol, remarks)
+    beyond = {recipe: one for recipe, one in submitted.items() if one.resources.beyond}
+    for recipe, one in sorted(beyond.items()):
+        told = ", ".join(one.resources.beyond)
+        remarks.append(
+            f"{recipe} by {one.who} was made with {told}, which {protocol.name} does not give, and "
+            "is left out"
+        )
+    return [record for record in found if record.recipe not in beyond]
 
 
 def _order(registry: Registry, protocol: Protocol, content: Leaderboard) -> Order | None:

@@ -52,7 +52,7 @@ def command(
 
     limits = [bound(text) for text in bounds]
     registry = registry_of(plugins, strict)
-    with _folder(old, results) as before, _folder(new, results) as after:
+    with folder(old, results) as before, folder(new, results) as after:
         found, rejected = compare(registry, before, after, protocols, limits)
     if form == "json":
         import msgspec
@@ -65,7 +65,7 @@ def command(
 
 
 @contextmanager
-def _folder(told: str, results: Path) -> Iterator[Path]:
+def folder(told: str, results: Path) -> Iterator[Path]:
     """The folder that is told of, or that of a revision, which is gone afterwards.
 
     Raises:

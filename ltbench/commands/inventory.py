@@ -14,6 +14,17 @@ from ltbench.registry.registry import Registry
 from ltbench.scoring.measures import Measure
 from ltbench.texts import composed
 
+MOMENTS = {
+    **dict.fromkeys(("resample", "build", "phases"), "once, before training"),
+    **dict.fromkeys(("enter", "optimizer"), "on entering a phase"),
+    **dict.fromkeys(("sampling_weights", "prepare"), "at each epoch"),
+    **dict.fromkeys(("batch", "adjust", "weight", "criterion", "extra", "step"), "at each step"),
+    "finish": "once, after training",
+    **dict.fromkeys(("combine", "scores", "decide"), "at each prediction"),
+    "adapt": "once, before test rows are predicted",
+}
+"""When each hook is called."""
+
 
 def entries(registry: Registry, kind: str) -> list[dict[str, Any]]:
     """All of one kind: methods, tracks, protocols, datasets or observers."""
@@ -50,6 +61,41 @@ def entry(registry: Registry, name: str, size: int | None = None) -> dict[str, A
         known += registry.observers()
         raise UnknownName("name", name, known, where="ltbench list shows all")
     return _method(registry, methods[name])
+
+
+def hook_entries(registry: Registry, track: str | None = None) -> list[dict[str, Any]]:
+    """The hooks of every track, or those that one adds, each with a method that shows it.
+
+    That is the shipped method which overrides the fewest others, of those the one whose file is
+    the shortest.
+
+    Raises:
+        LTBenchError: there is no such track.
+    """
+    contract = Method if track is None else registry.track(track).hooks
+    found = declared(contract)
+    names = [name for name in found if track is None or name not in HOOKS]
+    shipped = [m for m in registry.methods().values() if registry.owner(m.name).built_in]
+    shipped.sort(key=lambda m: (len(hooks(m)), len(registry.owner(m.name).source), m.name))
+    entries = []
+    for name in names:
+        rule, default = found[name], getattr(contract, name)
+        together = "added" if name == "extra" else "multiplied" if name == "weight" else "in order"
+        if rule.join is not None:
+            together = "joined by the track's rule"
+        taken = [one for one in inspect.signature(default).parameters if one != "self"]
+        text = inspect.getdoc(default) or ""
+        entries.append(
+            {
+                "hook": f"{name}({', '.join(taken)})",
+                "when": MOMENTS.get(name, "as the track says"),
+                "acts": "in the phases of the method's roles" if rule.training else "always",
+                "does": " ".join(text.split()),
+                "owners": f"many, {together}" if rule.many else f"one, to {rule.decides}",
+                "shown by": next((m.name for m in shipped if name in hooks(m)), None),
+            }
+        )
+    return entries
 
 
 def _dataset(registry: Registry, name: str, size: int | None) -> dict[str, Any]:
@@ -105,6 +151,7 @@ def _method(registry: Registry, method: type[Method]) -> dict[str, Any]:
         "needs": sorted(method.needs),
         "corrects": method.corrects,
         "parameters": validation.schemas(method),
+        "space": {name: repr(values) for name, values in method.space.items()},
         "package": plugin.package,
         "version": plugin.version,
         "plugin": str(plugin.file) if plugin.package == "file" else plugin.name,

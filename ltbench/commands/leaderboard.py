@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     help="Accuracy on test splits with a tail of their own, from stored predictions.",
 )
 @click.option("--stability", is_flag=True, help="What is lost from factor 10 to factor 200.")
+@click.option("--tuned", is_flag=True, help="The tuned rows alone, with what tuning changed.")
+@click.option("--with-tuned", is_flag=True, help="Tuned and default rows in one order of ranks.")
 @MIXED
 @RESULTS
 @PLUGINS
@@ -48,6 +50,8 @@ def command(
     every: bool,
     test_agnostic: bool,
     stability: bool,
+    tuned: bool,
+    with_tuned: bool,
     mixed: bool,
     results: Path,
     plugins: Sequence[str],
@@ -55,13 +59,20 @@ def command(
 ) -> None:
     """Print the leaderboard of PROTOCOL from its records, or write it beside them."""
     registry = registry_of(plugins, strict)
-    if test_agnostic and stability:
-        raise LTBenchError("--test-agnostic and --stability are tables of their own; choose one")
+    own = {
+        "--test-agnostic": test_agnostic,
+        "--stability": stability,
+        "--tuned": tuned,
+        "--with-tuned": with_tuned,
+    }
+    chosen = [name for name, given in own.items() if given]
+    if len(chosen) > 1:
+        raise LTBenchError(f"{' and '.join(chosen)} are tables of their own; choose one")
     if every == (protocol is not None):
         raise LTBenchError("name one protocol, or say --all for every one that has records")
-    if write and (test_agnostic or stability or form != "md"):
+    if write and (chosen or form != "md"):
         raise LTBenchError("--write is for the table of ranks, in Markdown, beside its records")
-    if form == "latex" and (test_agnostic or stability):
+    if form == "latex" and chosen:
         raise LTBenchError("--format latex is for the table of ranks")
     told = False
     for name in with_records(results) if every else [str(protocol)]:
@@ -75,6 +86,8 @@ def command(
         else:
             ranked = partial(_ranked, rows=form == "json")
             find = _agnostic if test_agnostic else _stability if stability else ranked
+            if tuned or with_tuned:
+                find = partial(_tuned, with_default=with_tuned)
             board, rejected = find(registry, name, results, mixed)
             text = written(board, form)
         say(text, end="")
@@ -117,6 +130,14 @@ def _stability(
     table, rejected = stability.evaluate(registry, protocol, results, mixed)
     written = partial(markdown.stability, table), partial(stability.frame, table)
     return Board(table, *written), rejected
+
+
+def _tuned(
+    registry: "Registry", protocol: str, results: Path, mixed: bool, with_default: bool
+) -> "tuple[Board, list[Rejected]]":
+    from ltbench.boards import tuned
+
+    return tuned.board(tuned.read(registry, protocol, results, mixed, with_default)), []
 
 
 def _agnostic(

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
+@click.option("--sealed", is_flag=True, help="Close data and results to methods, on Linux.")
 @click.option(
     "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
 )
@@ -82,6 +83,7 @@ def command(
     memory: float | None,
     fail_fast: bool,
     fresh: bool,
+    sealed: bool,
     no_sharing: bool,
     dry_run: bool,
     log_json: str | None,
@@ -109,7 +111,7 @@ def command(
     from ltbench.running.skips import settled
     from ltbench.training.environment import usable_cores
 
-    cluster = _cluster(address, gpu_share, jobs) if executor == "ray" else None
+    cluster = cluster_of(address, gpu_share, jobs) if executor == "ray" else None
     registry = registry_of(plugins, strict, data)
     plan = plans.plan(
         registry,
@@ -122,6 +124,7 @@ def command(
         part,
         bool(cluster),
         mixed,
+        sealed,
         not no_sharing,
     )
     at_once = usable_cores() // plan.protocol.compute.threads if plan.device.type == "cpu" else 1
@@ -129,13 +132,15 @@ def command(
     for recipe in {cell.recipe.text: cell.recipe for cell in plan.cells}.values():
         for warning in recipe.warnings:
             click.echo(f"{recipe.text}: {warning}", err=True)
+    if sealed:
+        _require_sealing(plan)
     for remark in plan.remarks:
         click.echo(remark, err=True)
     if dry_run:
         _tell_plan(plan, plans.estimate(plan, jobs), as_json)
         return
-    observers = _observers(registry, observe, log_json)
-    made, stopped = _run(plan, jobs, limits, fail_fast, observers, cluster)
+    observers = observers_of(registry, observe, log_json)
+    made, stopped = run_cells(plan, jobs, limits, fail_fast, observers, cluster)
     if not stopped:
         made = settled(plan, made)
     rejected: list[Rejected] = []
@@ -152,6 +157,22 @@ def command(
     if rejected or (recipes and count["skipped"]):
         sys.exit(2)
     sys.exit(0 if count.keys() <= {"ok", "skipped"} else 1)
+
+
+def _require_sealing(plan: "Plan") -> None:
+    """Refuses to promise what cannot be kept.
+
+    Raises:
+        LTBenchError: methods could open the data here.
+    """
+    from ltbench.running.closing import version
+
+    if plan.keeper is None:
+        raise LTBenchError(
+            f"--sealed cannot be kept: cells of track {plan.track.name} hold their data here"
+        )
+    if not version():
+        raise LTBenchError("--sealed cannot be kept: it needs a Linux kernel with Landlock")
 
 
 def _show_table(
@@ -187,13 +208,13 @@ def _tell_shard(plan: "Plan", made: "list[Record]", part: tuple[int, int]) -> No
     )
 
 
-def _cluster(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
+def cluster_of(address: str | None, gpu_share: float | None, jobs: int | None) -> "Cluster":
     from ltbench.running.cluster import Cluster
 
     return Cluster(address, 1.0 if gpu_share is None else gpu_share, jobs)
 
 
-def _observers(
+def observers_of(
     registry: "Registry", observe: Sequence[str], log_json: str | None
 ) -> "dict[str, Observer]":
     """Those asked for, and what shows the run unless standard error is for machines."""
@@ -205,7 +226,7 @@ def _observers(
     return {**shown, **chosen(registry, [*logged, *observe])}
 
 
-def _run(
+def run_cells(
     plan: "Plan",
     jobs: int,
     limits: "Limits",

@@ -1,7 +1,7 @@
 """Method: the one contract of every track, whose defaults are plain training."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from ltbench import validation
 from ltbench.contract.context import Batch, Output, Phase, Rows, Run
 from ltbench.contract.optimizers import SGD
+from ltbench.contract.spaces import Space
 from ltbench.errors import nearest
 from ltbench.texts import line
 
@@ -80,8 +81,9 @@ class Method:
     in which the training hooks act, `needs` what the protocol must supply, `corrects` is "prior"
     for a method that moves decisions towards rare classes by itself. `models` says what its
     `build` and `finish` act on: networks, or estimators of scikit-learn's kind. `neutral` holds the
-    parameters at which the method is plain training, where it has such. `expected_failures` names
-    checks of `ltbench check` that the method cannot pass, with the reason.
+    parameters at which the method is plain training, where it has such. `space` says which
+    parameters are worth tuning, and within which values. `expected_failures` names checks of
+    `ltbench check` that the method cannot pass, with the reason.
 
     The constructor stores its parameters under their own names and does nothing else.
     """
@@ -93,6 +95,7 @@ class Method:
     corrects: ClassVar[str | None] = None
     models: ClassVar[frozenset[str]] = frozenset({"network"})
     neutral: ClassVar[dict[str, Any] | None] = None
+    space: ClassVar[Mapping[str, Space]] = {}
     expected_failures: ClassVar[dict[str, str]] = {}
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ import torch
 from msgspec import Struct
 from msgspec.structs import asdict
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ltbench import validation
 from ltbench.contract.method import HOOKS, NAME, Method, declared
@@ -105,6 +106,55 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a cell is asked once it is trained: the inputs [N, ...] of its test rows, in an order
+    that tells nothing, another such order `shuffled` [N], and `groups` [N] where they are told."""
+
+    inputs: Tensor
+    shuffled: Tensor
+    groups: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a cell says of the rows that it was asked: scores [N, C] and decided labels [N].
+
+    `adapted` are both once more, after a method used the inputs. `timing` is what it cost, `notes`
+    are the run's, `continued` and `stage` tell what it went on from, as in an outcome.
+    """
+
+    scores: Tensor
+    predicted: Tensor
+    timing: Timing
+    adapted: tuple[Tensor, Tensor] | None = None
+    notes: list[str] = field(default_factory=list)
+    continued: int = 0
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The data of a cell: what is `given` to train on, what it is asked, and how that is marked.
+
+    Neither `given` nor what `ask` returns holds a label of a test row; `mark` alone knows them.
+    An answer has scores of so many `classes`.
+    """
+
+    given: Any
+    ask: Callable[[], Asked]
+    mark: Callable[[Answer], Outcome]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A protocol for data of a user's own: what was seen in them, and the text of its file."""
+
+    seen: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
 class Grid:
     """The measures of a board's cells, each [recipes, seeds]; NaN where there is none.
 
@@ -142,6 +192,11 @@ class Track(Generic[P]):
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
     `made_in` is the module that runs its cells, where that is another than the class's own.
+    `scaffolds` is a folder of what `ltbench new` begins from where the common files do not serve,
+    `example` a protocol of the track that takes seconds.
+    `tunes` says that it runs protocols of trials, whose `trial_share` is above 0; `plain` is the
+    recipe whose tuning is the floor of tuned boards. `shared` is the share of the variance of one
+    seed which more seeds of one table do not lessen (`scoring.statistics.interval`).
     """
 
     name: ClassVar[str] = ""
@@ -156,6 +211,20 @@ class Track(Generic[P]):
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
     made_in: ClassVar[str] = ""
+    scaffolds: ClassVar[Path | None] = None
+    example: ClassVar[str] = ""
+    tunes: ClassVar[bool] = False
+    plain: ClassVar[str] = "plain"
+    shared: ClassVar[float] = 0.0
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        """A protocol `name` that fits a user's data, which it calls so; None for data of other
+        kinds than the track's. `target` is the column of classes, where one is named.
+
+        Raises:
+            LTBenchError: the data cannot be read, or nothing can be asked of them.
+        """
+        return None
 
     def load(self, registry: Finder, protocol: P) -> Mapping[str, Any]:
         """The data of a protocol by table, or the error for which they cannot be had.
@@ -189,6 +258,29 @@ class Track(Generic[P]):
             Unmet: the recipe needs what the protocol does not supply, or does nothing here.
             LTBenchError: the cell fails, with this reason.
         """
+        raise NotImplementedError
+
+    def divide(self, protocol: P, seed: int, source: Any, needs: frozenset[str]) -> Divided | None:
+        """The data of a cell in parts, so that a method never shares a process with test labels.
+
+        `needs` are those of the recipe. None says that the track's cells are run whole, by `run`;
+        one that overrides this overrides `answer` as well.
+
+        Raises:
+            LTBenchError: the protocol does not fit the data.
+        """
+        return None
+
+    def answer(
+        self,
+        protocol: P,
+        recipe: Recipe,
+        seed: int,
+        given: Any,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        """Trains on what was given, then asks and answers; raises what `run` does."""
         raise NotImplementedError
 
     def modules(self, protocol: P) -> tuple[str, ...]:
@@ -230,6 +322,15 @@ class Track(Generic[P]):
     def refused(self, record: Record) -> str | None:
         """Why the details of a record are none that this track keeps, or None."""
         return None
+
+    def judged(self, protocol: P, record: Record) -> list[float | None]:
+        """What a trial came to on its validation rows, in each part of a cell for which a setting
+        is chosen apart, as its rows are tested by another."""
+        return [record.measures.get(self.shown(protocol)[0])]
+
+    def joined(self, records: Sequence[Record]) -> Record:
+        """The cell of the settings that were chosen for its parts, of a record of each."""
+        return records[0]
 
     def units(self, record: Record) -> float | None:
         """How long a cell took in all, in units of plain training."""
@@ -322,6 +423,7 @@ REQUIRED = ("load", "seconds", "run")
 TAKEN = (
     *("recipe", "rank", "rank_best", "rank_worst", "seeds", "delta", "status", "notes", "cost"),
     *("control", "board_seeds", "missing_seeds", "delta_p", "delta_adjusted_p"),
+    *("submitted_by", "extra_data", "pretraining", "teachers", "tuning_trials", "apart"),
     *("detectable_alone", "detectable", *COSTS, *get_args(Status)),
 )
 """What boards call the columns that all of them have."""

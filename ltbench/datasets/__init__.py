@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
@@ -118,6 +118,20 @@ def data_folder() -> Path:
 def cache_folder() -> Path:
     """Where what can be made again is kept: the folder LTBENCH_CACHE, or one of the user's."""
     return _folder_of("LTBENCH_CACHE") or _users_folder()
+
+
+def places_of_data(given: Iterable[str | Path] = ()) -> list[Path]:
+    """Where the data stand that anybody here could read: the data folder, what is `given`, and what
+    scikit-learn ships."""
+    from importlib.util import find_spec
+
+    found = find_spec("sklearn")
+    shipped = [Path(place) / "datasets" / "data" for place in _places(found)]
+    return [data_folder(), *map(Path, given), *shipped]
+
+
+def _places(spec: Any) -> Sequence[str]:
+    return (spec and spec.submodule_search_locations) or ()
 
 
 def _folder_of(variable: str) -> Path | None:

@@ -1,9 +1,12 @@
 """A data set from a user's own files: class folders, list files, parquet files or an .npz file."""
 
+import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
@@ -28,22 +31,47 @@ def read(path: Path, size: int | None = None) -> Dataset:
     Raises:
         LTBenchError: something about the files is wrong; names the file and what.
     """
-    called, ending = readable(str(path)), path.suffix.casefold()
-    if ending == ".npz" and path.exists():
+    called = readable(str(path))
+    if path.suffix.casefold() == ".npz" and path.exists():
         return _checked(called, *of_npz(path))
-    if ending == ".parquet" and path.exists():
-        return _decoded(called, *of_parquet([[path]]), size)
+    return _decoded(called, *_splits(path), size)
+
+
+def _splits(path: Path) -> tuple[Sequence[Split], Sequence[str] | None, Sequence[str]]:
+    """The splits of files of images, the names of classes where they are told, and notes."""
+    if path.suffix.casefold() == ".parquet" and path.exists():
+        return of_parquet([[path]])
     if not path.is_dir():
+        called = readable(str(path))
         raise LTBenchError(f"data {called} is neither a folder nor a .parquet or .npz file")
     shards, aside = shards_of(path)
     if shards:
         splits, names, notes = of_parquet(shards)
-        return _decoded(called, splits, names, [*aside, *notes], size)
+        return splits, names, [*aside, *notes]
     lists = [named(path, f"{split}.txt") for split in SPLITS]
     if lists[0]:
-        listed_ones = [Split(file, list(listed(file))) for file in lists if file]
-        return _decoded(called, listed_ones, None, [], size)
-    return _decoded(called, *of_folders(path), size)
+        return [Split(file, list(listed(file))) for file in lists if file], None, []
+    return of_folders(path)
+
+
+def sizes(path: Path) -> Counter[tuple[int, int]]:
+    """How many images are of which width and height, as far as their files tell; none of arrays.
+
+    Raises:
+        LTBenchError: something about the files is wrong.
+    """
+    found: Counter[tuple[int, int]] = Counter()
+    if path.suffix.casefold() == ".npz":
+        return found
+    for split in _splits(path)[0]:
+        for _, data, _ in split.images:
+            try:
+                with Image.open(io.BytesIO(data())) as opened:
+                    found[opened.size] += 1
+            # What is no image is told, by its name, where images are decoded.
+            except Exception:
+                continue
+    return found
 
 
 def _decoded(

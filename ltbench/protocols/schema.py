@@ -160,10 +160,18 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     """A fixed problem; two with one hash give the same numbers. Each track has a kind of its own.
 
     `recipes` are run where none are asked for, `seeds` are how many of each; `contrasts` are pairs
-    of recipes to tell apart.
+    of recipes to tell apart. `tuning_share` of each class's training rows are put aside while a
+    recipe is tuned. `trial_share` are those in a protocol of trials, which are scored on them in
+    place of its test rows; 0 in any other.
     """
 
-    TELLING: ClassVar[tuple[str, ...]] = ("description", "recipes", "contrasts", "seeds")
+    TELLING: ClassVar[tuple[str, ...]] = (
+        "description",
+        "recipes",
+        "contrasts",
+        "seeds",
+        "tuning_share",
+    )
 
     name: Name
     version: AtLeastOne
@@ -172,6 +180,8 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     seeds: AtLeastOne
     compute: Compute
     contrasts: tuple[tuple[str, str], ...] = ()
+    tuning_share: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    trial_share: Share = 0.0
 
     def __repr__(self) -> str:
         told = f"version {self.version}, track {self.track}, hash {self.hash}"

@@ -11,10 +11,11 @@ UNREAD = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def digest(source: str) -> str:
-    """A hash of the syntax tree without docstrings, comments and the paths of imports.
+    """A hash of the syntax tree without docstrings, comments, the paths of imports and the search
+    spaces of methods.
 
-    Moving a file or mending a sentence leaves it as it was. A source that cannot be read as code is
-    taken letter by letter.
+    Moving a file or mending a sentence leaves it as it was, and so does another space: a record
+    tells the parameters themselves. A source that cannot be read as code is taken letter by letter.
     """
     try:
         told = ascii(said(ast.parse(source)))  # repr escapes other letters in each Python
@@ -32,6 +33,7 @@ def digest_of(sources: Iterable[str]) -> str:
 def said(tree: ast.Module) -> Any:
     """A tree as nested tuples: empty fields, which versions of Python add, are left out."""
     names: set[tuple[str, str | None]] = set()
+    apart = _without_spaces(tree)
     for node in ast.walk(tree):
         for field, block in list(ast.iter_fields(node)):
             if isinstance(block, list):
@@ -39,7 +41,33 @@ def said(tree: ast.Module) -> Any:
                 setattr(node, field, kept)
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
+    names = {(name, alias) for name, alias in names if (alias or name) not in apart}
     return (sorted(names, key=ascii), _nested(tree))
+
+
+def _without_spaces(tree: ast.Module) -> set[str]:
+    """Takes the search spaces out of all classes; gives the names that stand in these alone."""
+    spaces: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            own = [one for one in node.body if _is_space(one)]
+            node.body = [one for one in node.body if one not in own]
+            spaces += own
+    kept = _named(tree)
+    return set().union(*map(_named, spaces)) - kept
+
+
+def _is_space(node: ast.AST) -> bool:
+    """Whether it is `space = {...}`, as in a method."""
+    if isinstance(node, ast.Assign):
+        targets: list[ast.expr] = node.targets
+    else:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [one.id for one in targets if isinstance(one, ast.Name)] == ["space"]
+
+
+def _named(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _is_import(node: Any, names: set[tuple[str, str | None]]) -> bool:

@@ -33,7 +33,8 @@ REGISTERS = "register_methods"
 CORE = "ltbench."
 TELLING = (
     *("ltbench.results.", "ltbench.scoring.measures.", "ltbench.scoring.statistics."),
-    *("ltbench.contract.track.", "ltbench.errors.", "ltbench.texts.", "ltbench.validation."),
+    *("ltbench.contract.spaces.", "ltbench.contract.track.", "ltbench.errors."),
+    *("ltbench.texts.", "ltbench.validation."),
     *("ltbench.datasets.", "ltbench.protocols.schema.", "ltbench.training.events."),
     *("ltbench.registry.", "ltbench.testing.", "ltbench.rendering.", "ltbench.contract.observer."),
 )
@@ -102,9 +103,19 @@ class Plugin:
 
         return Origin(self.package, self.version, self.digest, self.imported, self.core)
 
-    @cached_property
+    @property
+    def files(self) -> list[Path]:
+        """Its file, and those of its own package that it imports, or these do."""
+        own = [] if self.file is None else [self.file]
+        return [*own, *self._imported]
+
+    @property
     def imported_sources(self) -> list[str]:
-        """The files of its own package that it imports, or these do."""
+        """What the files of its own package say that it imports, or these do."""
+        return [*self._imported.values()]
+
+    @cached_property
+    def _imported(self) -> dict[Path, str]:
         sources: dict[Path | None, str] = {self.file: self.source}
         left = [(self.module, self.file)]
         while left:
@@ -113,8 +124,7 @@ class Plugin:
                 if found is not None and found not in sources:
                     sources[found] = text_of(found)
                     left.append((name, found))
-        del sources[self.file]
-        return list(sources.values())
+        return {file: text for file, text in sources.items() if file not in (None, self.file)}
 
     def _own(
         self, source: str, module: str, file: Path | None

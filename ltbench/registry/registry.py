@@ -206,6 +206,7 @@ class Registry:
         """A method that was handed over as an object, of which a record can tell."""
         from ltbench.contract.method import refusal, values
         from ltbench.contract.recipes import make
+        from ltbench.contract.spaces import unsound
 
         kind, name = type(method), type(method).name
         for plugin in self.plugins if name not in self._methods else ():
@@ -213,7 +214,7 @@ class Registry:
             if read is None or any(outline.name == name for outline in read):
                 self._load(plugin)
         if name not in self._methods:
-            reason = refusal(kind)
+            reason = refusal(kind) or unsound(kind)
             if reason is not None:
                 raise LTBenchError(f"{line(method, repr)} cannot be run: {reason}")
             self._methods[name], self._owners[name] = kind, from_class(kind)
@@ -454,9 +455,10 @@ class Registry:
 
     def _take_method(self, plugin: Plugin, method: "type[Method]") -> None:
         from ltbench.contract.method import refusal
+        from ltbench.contract.spaces import unsound
 
         try:
-            reason = refusal(method)
+            reason = refusal(method) or unsound(method)
         # What a stranger's class does when it is asked may be anything.
         except Exception as error:
             reason = _told(error, plugin)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.errors import LTBenchError
-from ltbench.results import records
+from ltbench.results import records, studies
 from ltbench.results.records import Record, Rejected, place_of, same_code
+from ltbench.results.studies import Study
 
 SAME = ("version", "fingerprint", "parameters", "recall")
 FINISHED = ("ok", "skipped")
@@ -36,7 +37,7 @@ def merge(
     timed: Timed = lambda track: set(),
     now: Now = lambda protocol, known: known,
 ) -> Merged:
-    """Copies the records of `folders`, with their arrays, to `into`.
+    """Copies the records of `folders`, with their arrays, to `into`, and those of tuning.
 
     A cell that several folders hold must have one outcome, machine, time and `timed` measures
     aside; then the first counts. A cell that was not finished gives way to one that was. Nothing is
@@ -45,32 +46,70 @@ def merge(
     Raises:
         LTBenchError: a folder holds no records, a file there is none, or two disagree.
     """
-    chosen: dict[Path, tuple[Path, Record]] = {}
-    came: set[Path] = set()
-    for folder in [into, *folders]:
-        found = list(_records(folder))
-        if not found and folder != into:
+    tuned = sorted(
+        {path.relative_to(one) for one in folders for path in one.glob(f"*/{studies.FOLDER}")}
+    )
+    for folder in folders:
+        if not (any(_records(folder)) or any((folder / place).is_dir() for place in tuned)):
             raise LTBenchError(f"{folder} holds no records; name the folder that --results named")
-        for record in found:
-            if isinstance(record, Rejected):
-                raise LTBenchError(str(record))
-            place = place_of(into, record)
-            if folder != into:
-                came.add(place)
-            if place not in chosen or _gives_way(chosen[place], (folder, record), timed, now):
-                chosen[place] = (folder, record)
-    taken = [pair for pair in chosen.values() if pair[0] != into]
-    for folder, record in taken:
-        if record.arrays:
-            records.arrays_of(folder, record)  # they are there, and the right ones
-    for protocol in sorted({record.protocol for _, record in taken}):
-        records.require_writable(into / protocol)
-    for folder, record in taken:
-        _copy(folder, record, into)
-    kept = [place for place, (folder, _) in chosen.items() if folder == into]
-    equal = sum(place in came for place in kept)
-    changed = tuple(sorted({record.protocol for _, record in taken}))
-    return Merged(len(taken), equal, len(kept) - equal, changed)
+    parts = [
+        _Part.of([folder / place for folder in folders], into / place, timed, now)
+        for place in (Path(), *tuned)
+    ]
+    for part in parts:
+        part.copy()
+    changed = {record.protocol for part in parts[:1] for _, record in part.taken}
+    changed |= {place.parts[0] for place, part in zip(tuned, parts[1:], strict=True) if part.taken}
+    return Merged(
+        sum(len(part.taken) for part in parts),
+        sum(part.equal for part in parts),
+        sum(part.others for part in parts),
+        tuple(sorted(changed)),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a merge does in one results folder: the records and studies to take, and the rest."""
+
+    into: Path
+    taken: list[tuple[Path, Record]]
+    studies: list[Study]
+    equal: int
+    others: int
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], into: Path, timed: Timed, now: Now) -> "_Part":
+        chosen: dict[Path, tuple[Path, Record]] = {}
+        drawn: dict[str, Study] = {}
+        came: set[Path] = set()
+        for folder in [into, *folders]:
+            for record in _records(folder):
+                if isinstance(record, Rejected):
+                    raise LTBenchError(str(record))
+                place = place_of(into, record)
+                if folder != into:
+                    came.add(place)
+                if place not in chosen or _gives_way(chosen[place], (folder, record), timed, now):
+                    chosen[place] = (folder, record)
+            for study in studies.read_all(folder):
+                before = drawn.get(study.recipe)
+                drawn[study.recipe] = study if before is None else studies.together(before, study)
+        taken = [pair for pair in chosen.values() if pair[0] != into]
+        for folder, record in taken:
+            if record.arrays:
+                records.arrays_of(folder, record)  # they are there, and the right ones
+        kept = [place for place, (folder, _) in chosen.items() if folder == into]
+        equal = sum(place in came for place in kept)
+        return cls(into, taken, [*drawn.values()], equal, len(kept) - equal)
+
+    def copy(self) -> None:
+        for protocol in sorted({record.protocol for _, record in self.taken}):
+            records.require_writable(self.into / protocol)
+        for folder, record in self.taken:
+            copied(folder, record, self.into)
+        for study in self.studies:
+            studies.write(self.into, study)
 
 
 def _records(folder: Path) -> Iterable[Record | Rejected]:
@@ -110,7 +149,12 @@ def _differing(first: Record, second: Record, timed: Timed, now: Now) -> Iterato
         yield "code"
 
 
-def _copy(folder: Path, record: Record, into: Path) -> None:
+def copied(folder: Path, record: Record, into: Path) -> None:
+    """Copies a record and its arrays, as they are, from one folder of results to another.
+
+    Raises:
+        LTBenchError: that cannot be written.
+    """
     source = place_of(folder, record)
     target = place_of(into, record)
     try:

@@ -1,6 +1,7 @@
 """One protocol x recipe x seed: run it and tell what it yielded."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from msgspec import structs
 
 from ltbench.contract.method import values
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Outcome, Track
+from ltbench.contract.track import Answer, Arrays, Asked, Outcome, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.results.records import (
@@ -27,6 +28,8 @@ from ltbench.training.checkpoints import Checkpoint
 from ltbench.training.failures import failure
 from ltbench.training.method_state import Unresumable
 from ltbench.training.threads import bounded
+
+Seating = Callable[[], tuple[Any, Callable[[], Asked]]]
 
 HERE = torch.device("cpu")  # what a record names where a GPU must not, or cannot, be asked
 
@@ -81,13 +84,8 @@ def run_cell(
             sharing(shares),
         ):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
-        cell.track.refuse(outcome)
-        notes = [*getattr(source, "notes", ()), *outcome.notes]
-        record = blank(cell, device, outcome.status, outcome.reason)
-        record = yielded(record, replace(outcome, notes=notes))
-        refusal = cell.track.refused(record)
-        if refusal is not None:
-            raise LTBenchError(refusal)
+        record = blank(cell, device)
+        return recorded(cell.track, record, outcome, list(getattr(source, "notes", ())))
     # A stranger's method may raise anything at all; that must cost its own cells only.
     except BaseException as error:
         if came:  # it is the user who wants to stop
@@ -97,6 +95,63 @@ def run_cell(
             events.say(f"begins anew, not from its checkpoint: {line(error)}")
             return run_cell(cell, source, device, checkpoint, shares)
         return blank(cell, device, *failure(error, cell.recipe)), None
+
+
+def answer_cell(
+    cell: Cell,
+    sit: Seating,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    shares: bool = False,
+) -> tuple[Answer | None, Status, str]:
+    """What a cell answers to what it is asked, or the status and the reason for which it does not.
+
+    `sit` gives what it may train on, and what asks for test inputs. `shares` is that of `run_cell`.
+    """
+    checkpoint = checkpoint or Checkpoint()
+    protocol, came = cell.protocol, list[int]()
+    try:
+        given, ask = sit()
+        threads = protocol.compute.threads
+        for again in (True, False):
+            recipe = copy.deepcopy(cell.recipe)
+            try:
+                with (
+                    environment.interrupts(came),
+                    environment.own(threads, cell.seed),
+                    bounded(threads),
+                    checkpoints.used(checkpoint),
+                    sharing(shares),
+                ):
+                    answer = cell.track.answer(protocol, recipe, cell.seed, given, ask, device)
+                return answer, "ok", ""
+            except Unresumable as error:
+                if not (again and checkpoint.times):
+                    raise
+                checkpoint.drop()
+                events.say(f"begins anew, not from its checkpoint: {line(error)}")
+        raise AssertionError
+    # A stranger's method may raise anything at all; that must cost its own cells only.
+    except BaseException as error:
+        if came:  # it is the user who wants to stop
+            raise
+        return None, *failure(error, cell.recipe)
+
+
+def recorded(
+    track: Track[Any], record: Record, outcome: Outcome, notes: list[str]
+) -> tuple[Record, Arrays | None]:
+    """A record with what its cell yielded, and its arrays; `notes` are those of its data.
+
+    Raises:
+        LTBenchError: the outcome is not what the track declares.
+    """
+    track.refuse(outcome)
+    record = structs.replace(record, status=outcome.status, reason=readable(outcome.reason))
+    record = yielded(record, replace(outcome, notes=[*notes, *outcome.notes]))
+    refusal = track.refused(record)
+    if refusal is not None:
+        raise LTBenchError(refusal)
     return record, outcome.arrays
 
 
@@ -138,7 +193,7 @@ def _numbers(scores: Scores) -> Scores:
 def blank(
     cell: Cell,
     device: torch.device,
-    status: Status,
+    status: Status = "ok",
     reason: str = "",
 ) -> Record:
     """A record of where a cell comes from, without what it yields."""

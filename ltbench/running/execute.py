@@ -1,21 +1,32 @@
 """Many cells: which are left to do, and each in a process of its own."""
 
+import os
 import pickle
+import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ltbench.errors import LTBenchError
 from ltbench.results import records
 from ltbench.results.records import Record
+from ltbench.running.answers import packed
 from ltbench.running.beginnings import Beginnings
-from ltbench.running.cell import HERE, Cell, blank, run_cell
+from ltbench.running.cell import HERE, Cell, answer_cell, blank, run_cell
 from ltbench.running.cell_locks import Claims
-from ltbench.running.plan import Event, Plan, Watcher, finished
-from ltbench.running.processes import Limits, Worker, can_fork, tell
+from ltbench.running.closing import Closed
+from ltbench.running.keeper import MOST_WORDS, Seat, sit
+from ltbench.running.plan import RESULTS, Event, Plan, Watcher, finished
+from ltbench.running.processes import Limits, Worker, can_fork, tell, tell_bytes
 from ltbench.running.request import jobs_of
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
@@ -23,6 +34,8 @@ from ltbench.training.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from ltbench.running.cluster import Cluster
 
+TOLD: Any = events.Told  # as what is read
+ANSWERED = msgspec.msgpack.encode("\0answered")  # what a worker says last
 POLL = 0.5  # seconds between looks at what is running
 
 
@@ -106,7 +119,7 @@ def _run_and_write(plan: Plan, cell: Cell, listener: events.Listener | None) -> 
     if plan.fresh:
         checkpoint.drop()
     with events.heard_by(listener):
-        source = plan.sources[cell.table]
+        source = plan.loaded[cell.table]
         record, arrays = run_cell(cell, source, plan.device, checkpoint, plan.shares)
     record = records.write(plan.results, record, arrays)
     checkpoint.drop()
@@ -126,6 +139,27 @@ def _checkpoint(plan: Plan, cell: Cell) -> Checkpoint:
     return Checkpoint(checkpoints.path_of(plan.results, *place), key)
 
 
+@dataclass
+class _Running:
+    """A cell in hand: its worker, and its seat where the data are held elsewhere.
+
+    `talks` is false once the worker has nothing more to say, `answered` true if it said that the
+    keeper has its answer.
+    """
+
+    cell: Cell
+    worker: Worker
+    seat: Seat | None = None
+    talks: bool = True
+    answered: bool = False
+
+    @property
+    def heard(self) -> list[Any]:
+        """What may say something."""
+        seat = [] if self.seat is None else [self.seat.result]
+        return [*seat, *([self.worker.answer] if self.talks else [])]
+
+
 def _in_processes(
     plan: Plan,
     jobs: int,
@@ -136,38 +170,172 @@ def _in_processes(
     watch: Watcher | None,
 ) -> Iterator[Event]:
     environment.import_ahead()
-    running: dict[Connection[Any, Any], tuple[Cell, Worker]] = {}
+    running: list[_Running] = []
     beginnings = Beginnings(plan)
+    with _begins(plan, limits, running, watch is not None) as begin:
+        try:
+            while running or (waiting and not stopping()):
+                while len(running) < jobs and not stopping():
+                    cell = yield from _claimed(plan, waiting, claims, beginnings)
+                    if cell is None:
+                        break
+                    beginnings.began(cell)
+                    running.append(begin(cell))
+                    yield Event(began=cell)
+                ready = set(wait([one for r in running for one in r.heard], timeout=POLL))
+                if not ready:
+                    yield Event()
+                for one in [*running]:
+                    said: Record | events.Told = ""
+                    if ready.intersection(one.heard) or one.talks and not one.worker.is_alive():
+                        hear = _received if one.seat is None else _heard_of
+                        said = hear(plan, one)
+                        if watch and said and not isinstance(said, Record):
+                            watch(Event(within=one.cell, told=said))
+                    if one.worker.overdue and not isinstance(said, Record):
+                        said = blank(one.cell, HERE, "timeout", one.worker.lateness())
+                        said = records.write(plan.results, said, None)
+                    if isinstance(said, Record):
+                        running.remove(one)
+                        beginnings.ended(one.cell, said)
+                        claims.release(one.cell)
+                        yield Event(ended=said)
+        finally:
+            for one in running:
+                one.worker.kill()
+
+
+@contextmanager
+def _begins(
+    plan: Plan, limits: Limits, running: list[_Running], told: bool
+) -> Iterator[Callable[[Cell], _Running]]:
+    """Gives what begins a cell in a process of its own."""
+    keeper = plan.keeper
+    if keeper is None:
+
+        def begin(cell: Cell) -> _Running:
+            return _Running(
+                cell, Worker(partial(_work, plan, cell, tell if told else None), limits)
+            )
+
+        yield begin
+        return
+    kept = plan.results / plan.protocol.name / "checkpoints"
+    made = bool(plan.closed) and not kept.exists()
+    if made:  # only what is there can stay open
+        kept.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="ltbench-"))
+    closed = Closed(_shut(plan), [kept, scratch])
+
+    def seated(cell: Cell) -> _Running:
+        seat = keeper.seat(cell, blank(cell, HERE), plan.results)
+        ours = [keeper.control, *(one.seat.result for one in running if one.seat is not None)]
+        room = _Room(seat.desk, closed, bool(plan.closed), scratch, [*ours, seat.result])
+        worker = Worker(partial(_answer, plan, cell, room, _say if told else None), limits)
+        seat.desk.close()
+        return _Running(cell, worker, seat)
+
     try:
-        while running or (waiting and not stopping()):
-            while len(running) < jobs and not stopping():
-                cell = yield from _claimed(plan, waiting, claims, beginnings)
-                if cell is None:
-                    break
-                beginnings.began(cell)
-                worker = Worker(partial(_work, plan, cell, tell if watch else None), limits)
-                running[worker.answer] = (cell, worker)
-                yield Event(began=cell)
-            ready = set(wait(list(running), timeout=POLL))
-            if not ready:
-                yield Event()
-            for answer, (cell, worker) in list(running.items()):
-                said: Record | events.Told = ""
-                if answer in ready or not worker.process.is_alive():
-                    said = _received(plan, cell, worker)
-                    if watch and not isinstance(said, Record):
-                        watch(Event(within=cell, told=said))
-                if worker.overdue and not isinstance(said, Record):
-                    said = blank(cell, HERE, "timeout", worker.lateness())
-                    said = records.write(plan.results, said, None)
-                if isinstance(said, Record):
-                    del running[answer]
-                    beginnings.ended(cell, said)
-                    claims.release(cell)
-                    yield Event(ended=said)
+        yield seated
     finally:
-        for _, worker in running.values():
+        closed.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+        if made:
+            with suppress(OSError):  # unless something is kept there
+                kept.rmdir()
+
+
+def _shut(plan: Plan) -> list[Path]:
+    """What workers must not open, if anything: data, results, and the histories that hold some."""
+    if not plan.closed:
+        return []
+    results = plan.results.absolute()
+    above = [folder / ".git" for folder in (Path.cwd(), *results.parents, *Path.cwd().parents)]
+    usual = RESULTS.absolute()
+    return [*plan.closed, results, *(path for path in (usual, *above) if path.exists())]
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where a worker sits: its end of the pipe to the keeper, what is closed to it, a folder for
+    what it writes meanwhile, and the ends of pipes that are not its own."""
+
+    desk: Any
+    closed: Closed
+    sealed: bool
+    scratch: Path
+    others: list[Any]
+
+    def enter(self) -> None:
+        for end in self.others:
+            end.close()
+        self.closed.apply()
+        if self.sealed:  # no file can be made in a folder above what is closed
+            os.environ["TMPDIR"] = tempfile.tempdir = str(self.scratch)
+
+
+def _answer(plan: Plan, cell: Cell, room: _Room, listener: events.Listener | None) -> None:
+    """Runs a cell on what the keeper gives, and tells the keeper what came of it."""
+    room.enter()
+    checkpoint = _checkpoint(plan, cell)
+    if plan.fresh:
+        checkpoint.drop()
+    with events.heard_by(listener):
+        answer, status, reason = answer_cell(
+            cell, partial(sit, room.desk), plan.device, checkpoint, plan.shares
+        )
+    here = environment.described(plan.device, plan.protocol.compute.threads)
+    try:
+        said = packed(answer, here, status, reason)
+    except LTBenchError as error:
+        said = packed(None, here, "failed", str(error))
+    room.desk.send_bytes(said)
+    tell_bytes(ANSWERED)
+
+
+def _say(message: events.Told) -> None:
+    tell_bytes(msgspec.msgpack.encode(message))
+
+
+def _heard_of(plan: Plan, one: _Running) -> Record | events.Told:
+    """What a worker says of its progress, or its record as the keeper wrote it."""
+    seat, worker = one.seat, one.worker
+    assert seat is not None and plan.keeper is not None
+    if one.talks:
+        try:
+            alive = worker.is_alive()  # asked first, as it may say something and end meanwhile
+            if worker.answer.poll():
+                content = worker.answer.recv_bytes(MOST_WORDS)
+                one.answered |= content == ANSWERED
+                told: events.Told = msgspec.msgpack.decode(content, type=TOLD)
+                return "" if content == ANSWERED else told
+            one.talks = alive
+        except (EOFError, OSError):
+            one.talks = False
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return ""
+    if not seat.result.poll():
+        if one.talks or one.answered:
+            return ""
+        reason = worker.death()  # what it started may keep the keeper waiting
+        worker.kill()
+        seat.result.close()
+        return records.write(plan.results, blank(one.cell, HERE, "failed", reason), None)
+    try:
+        done = seat.result.recv()
+    except (EOFError, OSError):
+        if not plan.keeper.worker.is_alive():
+            raise LTBenchError("what holds the data is gone; run it again") from None
+        worker.process.join(POLL)
+        if worker.is_alive():
             worker.kill()
+        return records.write(plan.results, blank(one.cell, HERE, "failed", worker.death()), None)
+    worker.kill()  # with whatever it has left behind
+    if isinstance(done, LTBenchError):
+        raise done
+    assert isinstance(done, Record)
+    _checkpoint(plan, one.cell).drop()
+    return done
 
 
 def _on_cluster(
@@ -183,7 +351,7 @@ def _on_cluster(
     if limits.memory is not None and plan.device.type != "cpu":
         raise LTBenchError("a limit of memory needs the device cpu")
     with Pool(
-        cluster, plan.protocol, plan.sources, plan.code, plan.device, limits, plan.shares
+        cluster, plan.protocol, plan.loaded, plan.code, plan.device, limits, plan.shares
     ) as pool:
         while pool.in_hand or (waiting and not stopping()):
             while waiting and not stopping() and pool.has_room():
@@ -209,8 +377,9 @@ def _work(plan: Plan, cell: Cell, listener: events.Listener | None) -> Record | 
         return error
 
 
-def _received(plan: Plan, cell: Cell, worker: Worker) -> Record | events.Told:
+def _received(plan: Plan, one: _Running) -> Record | events.Told:
     """What a worker says next: something from within its cell, or the record at the end."""
+    cell, worker = one.cell, one.worker
     try:
         if not worker.answer.poll():  # it is dead, but what it started keeps the pipe open
             raise EOFError

@@ -1,8 +1,9 @@
 """What a run would do: the cells that were asked for, those that have a record, and the rest."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import torch
 
 from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Track
+from ltbench.datasets import places_of_data
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.discovery import core_code
@@ -19,6 +22,8 @@ from ltbench.results import index, records
 from ltbench.results.provenance import SAID
 from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
+from ltbench.running.keeper import Keeper
+from ltbench.running.processes import apart, can_fork
 from ltbench.running.request import seeds_of, shard_of
 from ltbench.scoring.measures import stored
 from ltbench.training import environment, events
@@ -30,8 +35,9 @@ RESULTS = Path("leaderboards")
 class Plan:
     """The cells that were asked for: those with a record already, and those left to run.
 
-    `code` are the names and sources of single files with methods. `shares` says that cells which
-    begin alike share that part of their work.
+    `code` are the names and sources of single files with methods. Where a `keeper` holds the data,
+    `sources` tell of them alone; `closed` are the places that its workers then must not open.
+    `shares` says that cells which begin alike share that part of their work.
     """
 
     track: Track[Any]
@@ -43,6 +49,8 @@ class Plan:
     results: Path
     fresh: bool = False
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    keeper: Keeper | None = field(default=None, repr=False)
+    closed: tuple[Path, ...] = field(default=(), repr=False)
     shares: bool = True
 
     @property
@@ -53,6 +61,11 @@ class Plan:
             for table, source in self.sources.items()
             for note in ([source] if isinstance(source, LTBenchError) else _notes(source))
         ]
+
+    @property
+    def loaded(self) -> Mapping[str, Any]:
+        """The data themselves, for cells that run in this process."""
+        return self.sources if self.keeper is None else self.keeper.load()
 
     @property
     def todo(self) -> list[Cell]:
@@ -88,6 +101,7 @@ def plan(
     shard: tuple[int, int] = (1, 1),
     elsewhere: bool = False,
     mixed: bool = False,
+    sealed: bool = False,
     shares: bool = True,
 ) -> Plan:
     """What a run would do; the protocol's own recipes and seeds where none are given.
@@ -96,8 +110,9 @@ def plan(
     The floor of the track, the recipes that every table of it needs, is added where it is missing.
     Cells go seed by seed, so that any number of finished seeds compares all recipes. `elsewhere`
     says that the device is that of other machines, `mixed` that records of other code of the
-    benchmark, or of another device, may stay beside the new ones. Where it `shares`, cells that
-    begin alike share what they begin with.
+    benchmark, or of another device, may stay beside the new ones. `sealed` closes data and results
+    to methods, where a keeper holds the data and the kernel has Landlock. Where it
+    `shares`, cells that begin alike share what they begin with.
 
     Raises:
         LTBenchError: anything of the request cannot be met, or the results folder holds records
@@ -105,37 +120,97 @@ def plan(
     """
     protocol = registry.protocol(protocol_name)
     track = registry.track(protocol.track)
-    composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+    where = _device(device, elsewhere)
+    keeper = None
+    if type(track).divide is not Track.divide and not elsewhere and can_fork(where):
+        load = partial(track.load, registry, protocol)
+        keeper = Keeper(track, protocol, load)  # before any method is made
+    try:
+        composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
+        chosen = seeds_of(seeds, protocol.seeds)
+        told = results, device, fresh, shard, elsewhere, mixed, shares, sealed, keeper
+        return planned(registry, protocol, chosen, lambda seed, table: composed, *told)
+    except BaseException:
+        if keeper is not None:
+            keeper.end()
+        raise
+
+
+def planned(
+    registry: Registry,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    recipes: Callable[[int, str], Sequence[Recipe]],
+    results: Path = RESULTS,
+    device: str = "cpu",
+    fresh: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    elsewhere: bool = False,
+    mixed: bool = False,
+    shares: bool = True,
+    sealed: bool = False,
+    keeper: Keeper | None = None,
+) -> Plan:
+    """What a run would do of `recipes` of each seed and table; the rest is as in `plan`.
+
+    The data are read here, unless a `keeper` holds them.
+
+    Raises:
+        LTBenchError: as there.
+    """
+    track = registry.track(protocol.track)
     if elsewhere and registry.objects:
         raise LTBenchError(
             f"{', '.join(registry.objects)} given as objects cannot be sent to Ray; put them into "
             "a file and name that as a plugin"
         )
-    chosen = seeds_of(seeds, protocol.seeds)
-    sources = track.load(registry, protocol)
+    if protocol.trial_share and not track.tunes:
+        raise LTBenchError(
+            f"{protocol.name}: track {track.name} runs no trials; its recipes cannot be tuned"
+        )
     where = _device(device, elsewhere)
-    track.plan(protocol, sources, where)
-    distinct = {recipe.text: recipe for recipe in composed}
-    origins = {text: registry.origins(recipe) for text, recipe in distinct.items()}
+    sources: Mapping[str, Any]
+    if keeper is not None:
+        sources = keeper.told
+    else:
+        sources = track.load(registry, protocol)
+        track.plan(protocol, sources, where)
     core = core_code(track.modules(protocol))
-    groups = [
-        [
-            Cell(track, protocol, recipe, seed, fingerprint, origins[text], table, core)
-            for text, recipe in distinct.items()
-        ]
-        for seed in chosen
-        for table, source in sources.items()
-        for fingerprint in [getattr(source, "fingerprint", "")]
-    ]
+    groups, origins_of = [], cache(registry.origins)
+    for seed in seeds:
+        for table, source in sources.items():
+            distinct = {recipe.text: recipe for recipe in recipes(seed, table)}
+            fingerprint = getattr(source, "fingerprint", "")
+            groups.append(
+                [
+                    Cell(
+                        track, protocol, recipe, seed, fingerprint, origins_of(recipe), table, core
+                    )
+                    for recipe in distinct.values()
+                ]
+            )
     part, parts = shard_of(shard)
     cells = dealt(groups, part, parts)
     if not mixed:
         _refuse_unlike(protocol, track, results, cells, fresh, where)
-    done = [] if fresh else list(finished(cells, results))
+    done = [] if fresh else _done(cells, results, keeper)
     code = tuple(
         (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
     )
-    return Plan(track, protocol, cells, done, dict(sources), where, results, fresh, code, shares)
+    return Plan(
+        track,
+        protocol,
+        cells,
+        done,
+        dict(sources),
+        where,
+        results,
+        fresh,
+        code,
+        keeper,
+        tuple(places_of_data(registry.data.values())) if sealed else (),
+        shares and not sealed,  # what others left is theirs
+    )
 
 
 def dealt(groups: Sequence[list[Cell]], part: int, parts: int) -> list[Cell]:
@@ -201,6 +276,16 @@ def _device(name: str, elsewhere: bool = False) -> torch.device:
     return device
 
 
+def _done(cells: Sequence[Cell], results: Path, keeper: Keeper | None) -> list[Record]:
+    """The records that are there, read apart where workers are to be forked from here: what they
+    keep, labels among it, is read as well."""
+    there = any((results / cells[0].protocol.name).glob("records/*/*.json")) if cells else False
+    if keeper is None or not there:
+        return list(finished(cells, results))
+    done: list[Record] = apart(lambda: list(finished(cells, results)))
+    return done
+
+
 def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
     """The records that need not be made again.
 
@@ -246,6 +331,8 @@ def estimate(plan: Plan, jobs: int) -> float:
     with environment.own(protocol.compute.threads, 0):
         plain = {
             table: plan.track.seconds(protocol, source, plan.device)
+            if plan.keeper is None
+            else plan.keeper.seconds(table, plan.device)
             for table, source in plan.sources.items()
             if not isinstance(source, LTBenchError)
         }

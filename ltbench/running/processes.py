@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltbench.errors import LTBenchError
+
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
@@ -53,6 +55,12 @@ def tell(message: Any) -> None:
     """
     assert _sender is not None
     _sender.send(message)
+
+
+def tell_bytes(content: bytes) -> None:
+    """From within a worker: sends bytes, which are not unpickled where they are read."""
+    assert _sender is not None
+    _sender.send_bytes(content)
 
 
 class Died(Exception):
@@ -101,6 +109,9 @@ class Worker:
         timeout = self.limits.timeout
         return timeout is not None and time.monotonic() - self.started > timeout
 
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
     def result(self) -> Any:
         """What `work` returned, once it has; the process is gone afterwards.
 
@@ -147,6 +158,31 @@ class Worker:
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
         last = " / ".join(lines[-LAST_LINES:])[-LAST_LETTERS:]
         return f"; it last printed: {last}" if last else ""
+
+
+def apart(work: Callable[[], Any]) -> Any:
+    """What `work` returns, made in a process of its own where there can be one, so that nothing it
+    reads stays in the memory of this one.
+
+    Raises:
+        LTBenchError: `work` did, or its process died.
+    """
+    if not can_fork():
+        return work()
+
+    def caught() -> Any:
+        try:
+            return work()
+        except LTBenchError as error:
+            return error
+
+    try:
+        done = Worker(caught, Limits()).result()
+    except Died as death:
+        raise LTBenchError(death.args[1]) from None
+    if isinstance(done, LTBenchError):
+        raise done
+    return done
 
 
 def can_fork(device: "torch.device | None" = None) -> bool:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ltbench.results.records import Record, same_code
 from ltbench.results.verifications import Verification
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
+from ltbench.running.processes import apart
 
 TOLERANCE = 0.01  # of the predictions may differ on another machine
 SPREAD = 1.0  # standard deviations over seeds by which a measure may
@@ -36,6 +38,8 @@ def verify(
     jobs: int = 1,
 ) -> Iterator[Verification | str]:
     """Runs recorded cells again, `sample` of them or all, and tells of each what came of it.
+
+    A sample is drawn by chance, those first that this hand has not run again as they stand.
 
     No record is changed; each verification is written beside its record. A line tells of a cell
     that cannot be run here.
@@ -60,28 +64,32 @@ def verify(
     if not chosen:
         raise LTBenchError(f"{results / protocol.name} holds no finished records of these")
     if sample is not None and sample < len(chosen):
-        chosen = random.sample(chosen, sample)
-    known = []
+        every_told = (told for _, told in verifications.read_all(results, protocol.name))
+        known = {t.record for t in every_told if isinstance(t, Verification) and t.by == by}
+        random.shuffle(chosen)
+        chosen = sorted(chosen, key=lambda record: record.digest in known)[:sample]
+    here = []
     for text in sorted({record.recipe for record in chosen}):
         try:
-            known.append(registry.recipe(text).text)
+            here.append(registry.recipe(text).text)
         except LTBenchError as error:
             yield f"{text} cannot be run here: {error}"
-    places = {(r.recipe, r.seed, r.table): r for r in chosen if r.recipe in known}
+    places = {(r.recipe, r.seed, r.table): r for r in chosen if r.recipe in here}
     if not places:
         return
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder)
-        planned = plan(
-            registry, name, known, sorted({seed for _, seed, _ in places}), again, mixed=True
-        )
+        seeds = sorted({seed for _, seed, _ in places})
+        planned = plan(registry, name, here, seeds, again, mixed=True, sealed=True)
         cells = [c for c in planned.cells if (c.recipe.text, c.seed, c.table) in places]
-        for event in execute(replace(planned, cells=cells, shares=False), jobs):
+        closed = (*planned.closed, results.absolute())
+        for event in execute(replace(planned, cells=cells, closed=closed, shares=False), jobs):
             if event.ended is None:
                 continue
             record = places[event.ended.recipe, event.ended.seed, event.ended.table]
             same_row = [r for r in found if (r.recipe, r.table) == (record.recipe, record.table)]
-            one = _held_against(track, record, event.ended, same_row, results, again)
+            held = partial(_held_against, track, record, event.ended, same_row, results, again)
+            one = apart(held)  # as workers are forked from here, which must not hold labels
             stamp = datetime.now(UTC).isoformat(timespec="seconds")
             yield verifications.write(results, Verification(by=by, when=stamp, **one))
 

@@ -5,7 +5,7 @@ import io
 import math
 import pickle
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,6 +17,8 @@ from torch import Tensor
 from ltbench.contract.context import Batch, Output, Rows
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
+from ltbench.contract.spaces import require_sound
+from ltbench.contract.track import Check
 from ltbench.errors import Diverged, LTBenchError
 from ltbench.registry.registry import Registry, installed
 from ltbench.testing.probes import as_recipe, planned, probe_loss, probe_run, probe_scores
@@ -41,7 +43,16 @@ def check_method(
     whole cells. A track that raises when asked for its checks is passed over, and told of where no
     other has any.
     """
-    method, broken = as_recipe(recipe), []
+    method = as_recipe(recipe)
+    checks, instead = checks_of(method, registry, thorough)
+    return report(method, checks) if instead is None else Report(method.text, [instead])
+
+
+def checks_of(
+    method: Recipe, registry: Registry | None = None, thorough: bool = False
+) -> tuple[Mapping[str, Check], Finding | None]:
+    """The checks of a recipe by name, or a finding that says why there are none."""
+    broken = []
     for track in (registry or installed()).tracks().values():
         try:
             checks = dict(track.checks(method) or {})
@@ -52,12 +63,13 @@ def check_method(
             broken.append(f"track {track.name}, asked for its checks, raised {named(error)}")
             continue
         if checks:
-            return report(method, checks)
+            return checks, None
     if broken:
-        return Report(method.text, [Finding("all", "failed", "; ".join(broken))])
+        return {}, Finding("all", "failed", "; ".join(broken))
     needs = ", ".join(sorted(method.all_needs)) or "nothing"
-    text = f"it needs {needs}, and no track has checks for that"
-    return Report(method.text, [Finding("all", "not applicable", text)])
+    return {}, Finding(
+        "all", "not applicable", f"it needs {needs}, and no track has checks for that"
+    )
 
 
 def _refuse_without_steps(task: Task) -> None:
@@ -398,6 +410,16 @@ def classes_without_rows_are_handled(method: Recipe, task: Task) -> None:
         )
 
 
+def search_spaces_are_sound(method: Recipe, task: Task) -> None:
+    if not any(part.space for part in method.methods):
+        raise NotApplicable("it declares nothing to tune")
+    for part in method.methods:
+        try:
+            require_sound(type(part))
+        except LTBenchError as error:
+            raise Failure(f"expected values that its parameters take, but {error}") from None
+
+
 SHARED: tuple[Callable[..., None], ...] = (
     neutral_is_plain,
     same_seed_same_bits,
@@ -413,6 +435,7 @@ SHARED: tuple[Callable[..., None], ...] = (
     shapes_and_kinds_are_kept,
     rows_are_decided_alone,
     classes_without_rows_are_handled,
+    search_spaces_are_sound,
 )
 
 

@@ -58,7 +58,7 @@ class Report:
 
 def report(method: Recipe, checks: Mapping[str, Callable[[Recipe], None]]) -> Report:
     """The findings of some checks, against what the methods say that they cannot pass."""
-    expected = {c: why for part in method.methods for c, why in part.expected_failures.items()}
+    expected = expected_of(method)
     findings = []
     for name, check in checks.items():
         finding = _finding(name, check, method)
@@ -70,6 +70,11 @@ def report(method: Recipe, checks: Mapping[str, Callable[[Recipe], None]]) -> Re
             )
         findings.append(finding)
     return Report(method.text, findings)
+
+
+def expected_of(method: Recipe) -> dict[str, str]:
+    """The checks that the methods of a recipe say they cannot pass, with the reasons."""
+    return {name: why for part in method.methods for name, why in part.expected_failures.items()}
 
 
 def _finding(name: str, check: Callable[[Recipe], None], method: Recipe) -> Finding:

@@ -4,7 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,10 @@ from torch.nn.modules.module import register_module_forward_hook
 from ltbench.contract.context import Batch, Grants, Phase, Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
+from ltbench.datasets import Dataset
 from ltbench.models.mlp import Network, Options
+from ltbench.registry.registry import installed
+from ltbench.testing.report import expect
 from ltbench.training.engine import State, generator, predict, seeded, train
 
 SHAPE = (1, 8, 8)
@@ -164,3 +167,40 @@ class Spy(Method):
     def batch(self, batch: Batch, run: Run) -> Batch:
         self.look("batch", batch.inputs)
         return batch
+
+
+def expect_unseen(spy: Spy) -> None:
+    """A spy must have been asked, and must have seen no marked row."""
+    expect(
+        spy.called and not spy.seen,
+        f"expected training rows alone, but held-out ones reached {', '.join(sorted(spy.seen))}"
+        if spy.called
+        else "expected the training hooks to be called, but none was",
+    )
+
+
+@dataclass
+class MarkedTask:
+    """Clouds of four classes, each row to test on with a mark, and a spy who looks for it.
+
+    A track's cell is run on `dataset` with `beside(method)`; then `expect_unseen()`.
+    """
+
+    spy: Spy = field(default_factory=Spy)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Images [1, 8, 8] with a test split of their own, which is marked."""
+        test = rows_of([4] * len(COUNTS), seed=1)
+        test.inputs[:, :, 0, 0] = MARK
+        return Dataset(rows_of(COUNTS), tuple("abcd"), test)
+
+    def beside(self, method: str | Method) -> Recipe:
+        """A recipe with the spy as the last of its methods."""
+        given = installed().recipe(method) if isinstance(method, str) else method
+        methods = given.methods if isinstance(given, Recipe) else (given,)
+        return Recipe(*copy.deepcopy(methods), self.spy)
+
+    def expect_unseen(self) -> None:
+        """Raises with the hooks that a marked row reached, if there are any."""
+        expect_unseen(self.spy)

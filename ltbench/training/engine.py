@@ -366,6 +366,26 @@ def predict(
         Diverged: a score is not a finite number.
     """
     order = hidden_order(inputs, run.seed)
+    scores, decided = answered(method, model, inputs, order, run, batch_size, mask)
+    place = order.argsort()
+    return scores[place], decided[place]
+
+
+@torch.no_grad()
+def answered(
+    method: Method,
+    model: nn.Module,
+    inputs: Tensor,
+    order: Tensor,
+    run: Run,
+    batch_size: int = PREDICTED_AT_ONCE,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scores [N, C] and decided labels [N] of the `inputs` at the places `order` [N].
+
+    Raises:
+        Diverged: a score is not a finite number.
+    """
     parts = []
     for some in order.split(batch_size):
         masked = None if mask is None else mask[some]
@@ -374,8 +394,7 @@ def predict(
     scores = torch.cat(parts)
     if not torch.isfinite(scores).all():
         raise Diverged("the trained network gives scores that are not finite")
-    decided, place = method.decide(scores, run), order.argsort()
-    return scores[place], decided[place]
+    return scores, method.decide(scores, run)
 
 
 def hidden_order(inputs: Tensor, seed: int) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ltbench import Share, hookimpl
+from ltbench import Share, Uniform, hookimpl
 from ltbench.tracks.compression.pruning import pruned
 from ltbench_plugins.compression.filter_pruning import L1
 from ltbench_plugins.tables.class_weights import scaled
@@ -27,6 +27,7 @@ class ClassDependentPruning(L1):
     reference = "arXiv:1909.10364"
     roles = ("main", *ROUNDS)
     corrects = "prior"
+    space = {"power": Uniform(0.0, 1.0)}
 
     def __init__(self, rounds: Annotated[int, Meta(ge=1, le=6)] = 3, power: Share = 1.0):
         self.rounds = rounds

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from msgspec import Meta
 from torch import nn
 
-from ltbench import Positive, Share, hookimpl
+from ltbench import Positive, Share, Uniform, hookimpl
 from ltbench.tracks.compression.contract import Compressor
 from ltbench.tracks.compression.pruning import Graph, kept, largest, portions, watched
 
@@ -31,6 +31,7 @@ class CrossDistillation(Compressor):
     name = "cd"
     reference = "arXiv:1911.09450"
     needs = frozenset({"teacher"})
+    space = {"mu": Uniform(0.0, 1.0)}
 
     def __init__(self, mu: Share = 0.6, steps: Count = 100, rate: Positive = 0.05):
         self.mu = mu

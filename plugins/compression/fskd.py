@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import NonNegative, hookimpl
+from ltbench import LogUniform, NonNegative, hookimpl
 from ltbench.tracks.compression.pruning import portions, pruned, stayed, watched, weighted
 from ltbench_plugins.compression.filter_pruning import L1
 
@@ -18,6 +18,7 @@ class FSKD(L1):
 
     name = "fskd"
     reference = "arXiv:1812.01839"
+    space = {"ridge": LogUniform(1e-5, 0.1)}
 
     def __init__(self, ridge: NonNegative = 1e-3):
         self.ridge = ridge

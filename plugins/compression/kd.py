@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch.nn.functional as F
 
-from ltbench import Positive, Share, hookimpl
+from ltbench import LogUniform, Positive, Share, Uniform, hookimpl
 from ltbench_plugins.compression.filter_pruning import BP
 
 
@@ -18,6 +18,7 @@ class KD(BP):
 
     name = "kd"
     reference = "arXiv:1503.02531"
+    space = {"alpha": Uniform(0.0, 0.9), "temperature": LogUniform(1.0, 20.0)}
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import copy
 import torch
 import torch.nn.functional as F
 
-from ltbench import NonNegative, Share, hookimpl
+from ltbench import LogUniform, NonNegative, Share, hookimpl
 from ltbench.contract.context import scored
 from ltbench.tracks.compression.contract import Compressor
 from ltbench.tracks.compression.pruning import Graph, watched
@@ -40,6 +40,7 @@ class OEFSMC(Compressor):
     reference = "arXiv:2502.05832"
     needs = frozenset({"ood"})
     neutral = {"lam": 0.0, "rho": 0.0}
+    space = {"lam": LogUniform(0.03, 3.0), "rho": LogUniform(0.005, 0.5)}
 
     def __init__(
         self,

@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ltbench import CosineHead, LTBenchError, Method, NonNegative, Positive, hookimpl
+from ltbench import (
+    CosineHead,
+    LogUniform,
+    LTBenchError,
+    Method,
+    NonNegative,
+    Positive,
+    Uniform,
+    hookimpl,
+)
 from ltbench_plugins.stages.ssp import another_view
 
 WIDTH = 128  # of what is contrasted; 1,024 in the paper's code for ImageNet
@@ -23,6 +32,7 @@ class BCL(Method):
 
     name = "bcl"
     reference = "arXiv:2207.09052"
+    space = {"share": Uniform(0.1, 1.0), "temperature": LogUniform(0.05, 0.5)}
 
     def __init__(
         self, share: NonNegative = 0.35, temperature: Positive = 0.07, scale: Positive = 30.0

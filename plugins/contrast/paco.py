@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from msgspec import Meta
 from torch import nn
 
-from ltbench import Method, NonNegative, Positive, Share, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Positive, Share, hookimpl
 from ltbench_plugins.stages.ssp import another_view
 
 WIDTH = 128  # of what is contrasted
@@ -33,6 +33,7 @@ class PaCo(Method):
     name = "paco"
     reference = "arXiv:2107.12028"
     corrects = "prior"
+    space = {"alpha": LogUniform(0.005, 0.1), "temperature": LogUniform(0.03, 0.3)}
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import torch
 from msgspec import Meta
 from torch import nn
 
-from ltbench import CosineHead, LTBenchError, NonNegative, Share, hookimpl
+from ltbench import CosineHead, Integer, LTBenchError, NonNegative, Share, Uniform, hookimpl
 from ltbench_plugins.margins.ldam import LDAM
 from ltbench_plugins.tables.class_weights import effective_number, scaled
 
@@ -25,6 +25,8 @@ class RIDE(LDAM):
     name = "ride"
     reference = "arXiv:2010.01809"
     corrects = "prior"
+    # two to four experts, as the paper
+    space = {"experts": Integer(2, 4), "diversity": Uniform(0.0, 0.5)}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ltbench import Method, NonNegative, Positive, hookimpl
+from ltbench import Method, NonNegative, Positive, Uniform, hookimpl
 from ltbench_plugins.contrast.ride import with_experts
 
 
@@ -28,6 +28,7 @@ class SADE(Method):
     reference = "arXiv:2107.09249"
     needs = frozenset({"test_inputs"})
     corrects = "prior"
+    space = {"tau": Uniform(1.0, 3.0)}
 
     def __init__(self, tau: NonNegative = 2.0, scale: Positive = 30.0, noise: NonNegative = 0.5):
         self.tau = tau

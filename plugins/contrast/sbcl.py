@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from msgspec import Meta
 from torch import nn
 
-from ltbench import Method, NonNegative, Positive, Share, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Positive, Share, hookimpl
 from ltbench_plugins.contrast.bcl import contrast
 from ltbench_plugins.stages.ssp import another_view
 
@@ -36,6 +36,7 @@ class SBCL(Method):
     reference = "arXiv:2306.15925"
     roles = ("contrast", "main")
     corrects = "prior"
+    space = {"beta": LogUniform(0.05, 1.0), "temperature": LogUniform(0.05, 0.5)}
 
     def __init__(
         self,

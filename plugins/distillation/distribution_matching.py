@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ltbench import Method, Positive, Rows, hookimpl
+from ltbench import LogUniform, Method, Positive, Rows, hookimpl
 from ltbench_plugins.distillation.selection import by_chance, class_means
 
 
@@ -71,6 +71,7 @@ class DM(Matching):
 
     name = "dm"
     reference = "arXiv:2110.04181"
+    space = {"lr": LogUniform(0.1, 10.0)}
 
     def __init__(self, lr: Positive = 1.0, pool: bool = False):
         self.lr = lr

@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import Method, NonNegative, Positive, Share, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Positive, Share, Uniform, hookimpl
 from ltbench.tracks.domains.contract import cell_of, cells_of, domains_of, groups_in
 from ltbench_plugins.domains.coral import gap
 
@@ -27,6 +27,7 @@ class BoDA(Method):
     reference = "arXiv:2203.09513"
     needs = frozenset({"groups"})
     neutral = {"weight": 0.0, "macro": 0.0}
+    space = {"weight": LogUniform(0.01, 1.0), "nu": Uniform(0.0, 1.0)}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from torch.nn.functional import one_hot
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import LogUniform, Method, NonNegative, hookimpl
 from ltbench.tracks.domains.contract import groups_in
 
 
@@ -18,6 +18,7 @@ class CORAL(Method):
     reference = "arXiv:1607.01719"
     needs = frozenset({"groups"})
     neutral = {"gamma": 0.0}
+    space = {"gamma": LogUniform(0.1, 10.0)}  # DomainBed's
 
     def __init__(self, gamma: NonNegative = 1.0):
         self.gamma = gamma

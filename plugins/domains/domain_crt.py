@@ -1,6 +1,6 @@
 """Classifier re-training on classes alike in each domain (as in the code of BoDA: ECCV 2022)."""
 
-from ltbench import Share, hookimpl
+from ltbench import Share, Uniform, hookimpl
 from ltbench_plugins.domains.draws import alike_in_each_domain
 from ltbench_plugins.stages.crt import CRT
 
@@ -15,6 +15,7 @@ class DomainCRT(CRT):
     name = "domain-crt"
     reference = "arXiv:2203.09513"
     needs = frozenset({"groups"})
+    space = {"share": Uniform(0.1, 1.0)}
 
     def __init__(self, share: Share = 1.0):
         super().__init__(share)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import LogUniform, Method, NonNegative, hookimpl
 from ltbench.tracks.domains.contract import cell_of, domains_of, groups_of
 
 
@@ -21,6 +21,7 @@ class GroupDRO(Method):
     name = "groupdro"
     reference = "arXiv:1911.08731"
     needs = frozenset({"groups"})
+    space = {"eta": LogUniform(0.001, 0.1)}  # DomainBed's
 
     def __init__(self, over: Literal["domains", "cells"] = "domains", eta: NonNegative = 0.01):
         self.over = over

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from ltbench import Method, Positive, hookimpl
+from ltbench import LogUniform, Method, Positive, hookimpl
 from ltbench.tracks.domains.contract import domains_of, groups_in
 from ltbench_plugins.sampling.mixup import beside
 
@@ -23,6 +23,7 @@ class InterDomainMixup(Method):
     expected_failures = {
         "domain numbers do not matter": "pairs of domains draw their shares one after the other"
     }
+    space = {"alpha": LogUniform(0.1, 10.0)}  # DomainBed's
 
     def __init__(self, alpha: Positive = 0.2):
         self.alpha = alpha

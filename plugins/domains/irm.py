@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import one_hot
 
-from ltbench import Method, NonNegative, Share, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Share, hookimpl
 from ltbench.tracks.domains.contract import groups_in
 from ltbench_plugins.domains.draws import places
 
@@ -22,6 +22,7 @@ class IRM(Method):
     name = "irm"
     reference = "arXiv:1907.02893"
     needs = frozenset({"groups"})
+    space = {"penalty": LogUniform(0.1, 1e5)}  # DomainBed's
 
     def __init__(self, penalty: NonNegative = 1.0, start: Share = 0.1):
         self.penalty = penalty

@@ -1,6 +1,6 @@
 """DatasetEquity: rows of a likely kind count less (Shrivastava et al., ICCV workshops 2023)."""
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Uniform, hookimpl
 
 
 class DatasetEquity(Method):
@@ -16,6 +16,7 @@ class DatasetEquity(Method):
     reference = "arXiv:2308.09878"
     corrects = "prior"
     neutral = {"gamma": 0.0}
+    space = {"eta": LogUniform(0.1, 10.0), "gamma": Uniform(1.0, 10.0)}
 
     def __init__(self, eta: NonNegative = 1.0, gamma: NonNegative = 5.0):
         self.eta = eta

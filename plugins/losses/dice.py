@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ltbench import Method, NonNegative, Positive, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Positive, hookimpl
 
 
 class Dice(Method):
@@ -19,6 +19,7 @@ class Dice(Method):
 
     name = "dice"
     reference = "arXiv:1911.02855"
+    space = {"alpha": LogUniform(0.001, 1.0)}
 
     def __init__(self, alpha: NonNegative = 0.01, smooth: Positive = 1.0, squared: bool = True):
         self.alpha = alpha

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from ltbench import Method, Share, hookimpl
+from ltbench import Choice, Method, Share, hookimpl
 
 THRESHOLDS = {"softmax": 0.005, "sigmoid": 0.00177}
 
@@ -28,6 +28,7 @@ class Equalization(Method):
     reference = "arXiv:2003.05176"
     corrects = "prior"
     neutral = {"gamma": 0.0}
+    space = {"gamma": Choice(0.75, 0.9, 0.95, 0.99)}
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import Choice, Method, NonNegative, hookimpl
 
 
 class Focal(Method):
@@ -22,6 +22,7 @@ class Focal(Method):
     name = "focal"
     reference = "arXiv:1708.02002"
     neutral = {"gamma": 0.0}
+    space = {"gamma": Choice(0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)}  # those of its Table 1
 
     def __init__(self, gamma: NonNegative = 2.0, form: Literal["softmax", "sigmoid"] = "softmax"):
         self.gamma = gamma

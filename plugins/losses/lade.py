@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import LogUniform, Method, NonNegative, hookimpl
 
 FLOOR = 1e-9  # under the prior in each logarithm, as in the paper's code
 
@@ -22,6 +22,7 @@ class LADE(Method):
     name = "lade"
     reference = "arXiv:2012.00321"
     corrects = "prior"
+    space = {"strength": LogUniform(0.01, 1.0)}
 
     def __init__(self, strength: NonNegative = 0.1, remine: NonNegative = 0.1):
         self.strength = strength

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ltbench import CosineHead, LTBenchError, Method, NonNegative, Positive, hookimpl
+from ltbench import CosineHead, LTBenchError, Method, NonNegative, Positive, Uniform, hookimpl
 
 
 class LDAM(Method):
@@ -14,6 +14,7 @@ class LDAM(Method):
 
     name = "ldam"
     reference = "arXiv:1906.07413"
+    space = {"max_margin": Uniform(0.1, 1.0)}
 
     def __init__(self, max_margin: NonNegative = 0.5, scale: Positive = 30.0):
         self.max_margin = max_margin

@@ -4,7 +4,7 @@ Logit adjustment in both forms: Menon et al., ICLR 2021. Balanced softmax, which
 at tau 1: Ren et al., NeurIPS 2020.
 """
 
-from ltbench import Method, hookimpl
+from ltbench import LogUniform, Method, hookimpl
 
 
 class LogitAdjustment(Method):
@@ -14,6 +14,7 @@ class LogitAdjustment(Method):
     reference = "arXiv:2007.07314"
     corrects = "prior"
     neutral = {"tau": 0.0}
+    space = {"tau": LogUniform(0.3, 3.0)}
 
     def __init__(self, tau: float = 1.0):
         self.tau = tau
@@ -40,6 +41,7 @@ class PosthocLogitAdjustment(Method):
     reference = "arXiv:2007.07314"
     corrects = "prior"
     neutral = {"tau": 0.0}
+    space = {"tau": LogUniform(0.3, 3.0)}
 
     def __init__(self, tau: float = 1.0):
         self.tau = tau

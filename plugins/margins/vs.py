@@ -3,7 +3,7 @@
 Vector scaling: Kini et al., NeurIPS 2021. Class-dependent temperatures: Ye et al., 2020.
 """
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import Method, NonNegative, Uniform, hookimpl
 
 
 class VS(Method):
@@ -17,6 +17,7 @@ class VS(Method):
     reference = "arXiv:2103.01550"
     corrects = "prior"
     neutral = {"gamma": 0.0, "tau": 0.0}
+    space = {"gamma": Uniform(0.0, 0.4), "tau": Uniform(0.5, 2.0)}  # gamma as searched on CIFAR-10
 
     def __init__(self, gamma: NonNegative = 0.3, tau: float = 1.0):
         self.gamma = gamma
@@ -43,6 +44,7 @@ class CDT(Method):
     reference = "arXiv:2001.01385"
     corrects = "prior"
     neutral = {"gamma": 0.0}
+    space = {"gamma": Uniform(0.0, 0.4)}  # as searched on CIFAR-10
 
     def __init__(self, gamma: NonNegative = 0.3):
         self.gamma = gamma

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ltbench import LTBenchError, Method, NonNegative, Share, hookimpl
+from ltbench import LTBenchError, Method, NonNegative, Share, Uniform, hookimpl
 
 
 class CCSAM(Method):
@@ -32,6 +32,7 @@ class CCSAM(Method):
     roles = ("main", "head")
     corrects = "prior"
     neutral = {"ratio": 0.0, "share": 0.0}
+    space = {"ratio": Uniform(0.1, 0.9)}
 
     def __init__(
         self,

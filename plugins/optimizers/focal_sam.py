@@ -1,6 +1,6 @@
 """Focal-SAM: every class's loss flattened in part, a rare class's most (Li et al., ICML 2025)."""
 
-from ltbench import NonNegative, Positive, hookimpl
+from ltbench import LogUniform, NonNegative, Positive, Uniform, hookimpl
 from ltbench_plugins.optimizers.imbsam import ImbSAM
 
 
@@ -15,6 +15,7 @@ class FocalSAM(ImbSAM):
 
     name = "focal-sam"
     reference = "arXiv:2505.01660"
+    space = {"rho": LogUniform(0.05, 0.5), "gamma": Uniform(0.5, 5.0)}
 
     def __init__(self, rho: Positive = 0.2, gamma: NonNegative = 3.0, strength: NonNegative = 0.5):
         self.rho = rho

@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import Method, Positive, hookimpl
+from ltbench import Choice, Method, Positive, hookimpl
 
 
 class ImbSAM(Method):
@@ -17,6 +17,7 @@ class ImbSAM(Method):
 
     name = "imbsam"
     reference = "arXiv:2308.07815"
+    space = {"rho": Choice(0.01, 0.02, 0.05, 0.1, 0.2, 0.5)}  # SAM's grid
 
     def __init__(self, rho: Positive = 0.05, eta: Positive | None = None):
         self.rho = rho

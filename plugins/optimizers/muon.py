@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from ltbench import Method, NonNegative, Positive, Share, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Positive, Share, hookimpl
 
 
 class Muon(Method):
@@ -21,6 +21,7 @@ class Muon(Method):
 
     name = "muon"
     reference = "kellerjordan.github.io/posts/muon"
+    space = {"lr": LogUniform(0.002, 0.2)}
 
     def __init__(
         self,

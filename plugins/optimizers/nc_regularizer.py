@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ltbench import Method, NonNegative, Positive, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Positive, hookimpl
 
 
 class NCRegularizer(Method):
@@ -22,6 +22,7 @@ class NCRegularizer(Method):
     name = "nc-regularizer"
     reference = "arXiv:2302.12453"
     neutral = {"nc1": 0.0, "nc2": 0.0}
+    space = {"nc1": LogUniform(0.001, 0.1), "nc2": LogUniform(0.01, 1.0)}
 
     def __init__(self, nc1: NonNegative = 0.01, nc2: NonNegative = 0.1, rate: Positive = 0.5):
         self.nc1 = nc1

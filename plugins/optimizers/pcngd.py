@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import Method, Positive, hookimpl
+from ltbench import LogUniform, Method, Positive, hookimpl
 
 
 class PCNGD(Method):
@@ -22,6 +22,8 @@ class PCNGD(Method):
     name = "pcngd"
     reference = "arXiv:2207.00391"
     corrects = "prior"
+    # the step is as long as the rate, which must be found anew
+    space = {"scale": LogUniform(0.03, 30.0)}
 
     def __init__(self, scale: Positive = 1.0):
         self.scale = scale

@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import Method, Positive, hookimpl
+from ltbench import Choice, Method, Positive, hookimpl
 
 
 class SAM(Method):
@@ -14,6 +14,7 @@ class SAM(Method):
 
     name = "sam"
     reference = "arXiv:2010.01412"
+    space = {"rho": Choice(0.01, 0.02, 0.05, 0.1, 0.2, 0.5)}  # the paper's grid
 
     def __init__(self, rho: Positive = 0.05):
         self.rho = rho

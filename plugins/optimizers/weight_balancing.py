@@ -8,7 +8,7 @@ import torch
 from msgspec import Meta
 from torch import nn
 
-from ltbench import LTBenchError, Method, NonNegative, Share, hookimpl
+from ltbench import LogUniform, LTBenchError, Method, NonNegative, Share, hookimpl
 
 
 class WeightBalancing(Method):
@@ -27,6 +27,7 @@ class WeightBalancing(Method):
     reference = "arXiv:2203.14197"
     roles = ("head",)
     corrects = "prior"
+    space = {"decay": LogUniform(5e-4, 5e-2), "head_decay": LogUniform(0.01, 1.0)}
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ import torch
 from msgspec import Meta
 from sklearn.ensemble import RandomForestClassifier
 
-from ltbench import Method, hookimpl
+from ltbench import Integer, Method, hookimpl
 from ltbench_plugins.sampling.smote import SMOTE, Count
 
 Kind = Literal["all", "mode"]
@@ -68,6 +68,7 @@ class ENN(Cleaning):
 
     name = "enn"
     reference = "doi:10.1109/TSMC.1972.4309137"
+    space = {"neighbours": Integer(1, 9)}
 
     def __init__(self, neighbours: Count = 3, kind: Kind = "all"):
         self.neighbours = neighbours
@@ -185,6 +186,7 @@ class NeighbourhoodCleaning(Cleaning):
 
     name = "neighbourhood-cleaning"
     reference = "doi:10.1007/3-540-48229-6_9"
+    space = {"neighbours": Integer(1, 9)}
 
     def __init__(self, neighbours: Count = 3):
         self.neighbours = neighbours
@@ -232,6 +234,7 @@ class SMOTEENN(SMOTE):
 
     name = "smote-enn"
     reference = "doi:10.1145/1007730.1007735"
+    space = {"neighbours": Integer(2, 10), "nearby": Integer(1, 9)}
 
     def __init__(self, neighbours: Count = 5, nearby: Count = 3, kind: Kind = "all"):
         self.neighbours = neighbours
@@ -256,6 +259,7 @@ class SMOTETomek(SMOTEENN):
     """
 
     name = "smote-tomek"
+    space = {"neighbours": Integer(2, 10)}
 
     def __init__(self, neighbours: Count = 5):
         self.neighbours = neighbours

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from ltbench import LTBenchError, Method, NonNegative, Share, hookimpl
+from ltbench import LogUniform, LTBenchError, Method, NonNegative, Share, Uniform, hookimpl
 from ltbench_plugins.sampling.mixup import beside
 
 
@@ -20,6 +20,7 @@ class CMO(Method):
     reference = "arXiv:2112.00412"
     corrects = "prior"
     neutral = {"probability": 0.0}
+    space = {"alpha": LogUniform(0.1, 4.0), "probability": Uniform(0.1, 1.0)}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import Method, Share, hookimpl
+from ltbench import Method, Share, Uniform, hookimpl
 
 
 class MinorityMining(Method):
@@ -20,6 +20,7 @@ class MinorityMining(Method):
     name = "minority-mining"
     reference = "arXiv:2112.07835"
     corrects = "prior"
+    space = {"strength": Uniform(0.1, 1.0)}
 
     def __init__(self, strength: Share = 0.5):
         self.strength = strength

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from ltbench import Method, Positive, hookimpl
+from ltbench import LogUniform, Method, Positive, hookimpl
 
 
 class Mixup(Method):
@@ -12,6 +12,7 @@ class Mixup(Method):
 
     name = "mixup"
     reference = "arXiv:1710.09412"
+    space = {"alpha": LogUniform(0.1, 4.0)}
 
     def __init__(self, alpha: Positive = 1.0):
         self.alpha = alpha

@@ -6,7 +6,7 @@ of both: Kang et al., ICLR 2020.
 
 from typing import Literal
 
-from ltbench import Method, Share, hookimpl
+from ltbench import Method, Share, Uniform, hookimpl
 
 
 class SqrtSampling(Method):
@@ -20,6 +20,7 @@ class SqrtSampling(Method):
     reference = "arXiv:1910.09217"
     corrects = "prior"
     neutral = {"power": 1.0}
+    space = {"power": Uniform(0.0, 1.0)}  # from balanced to the rows as they are
 
     def __init__(self, power: Share = 0.5):
         self.power = power

@@ -13,7 +13,7 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from ltbench import Method, Rows, Share, hookimpl
+from ltbench import Choice, Integer, Method, Rows, Share, Uniform, hookimpl
 from ltbench_plugins.sampling.cleaning import Cleaning, chosen, larger, table
 from ltbench_plugins.sampling.smote import Count, rows_like
 
@@ -30,6 +30,7 @@ class NearMiss(Cleaning):
     name = "nearmiss"
     reference = "ICML workshop 2003, Mani and Zhang"
     corrects = "prior"
+    space = {"version": Choice(1, 2, 3), "neighbours": Integer(1, 9)}
 
     def __init__(self, version: Literal[1, 2, 3] = 1, neighbours: Count = 3, candidates: Count = 3):
         self.version = version
@@ -103,6 +104,7 @@ class VQUndersampling(Method):
     name = "vq-undersampling"
     reference = "PVQ, 2022"
     corrects = "prior"
+    space = {"budget": Uniform(0.1, 0.9)}
 
     def __init__(self, budget: Share = 0.5):
         self.budget = budget

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from ltbench import Method, Positive, Share, hookimpl
+from ltbench import LogUniform, Method, Positive, Share, Uniform, hookimpl
 from ltbench_plugins.sampling.mixup import beside
 
 
@@ -20,6 +20,7 @@ class Remix(Method):
     name = "remix"
     reference = "arXiv:2007.03943"
     corrects = "prior"
+    space = {"kappa": LogUniform(1.5, 10.0), "tau": Uniform(0.0, 1.0)}
 
     def __init__(self, kappa: Positive = 3.0, tau: Share = 0.5, alpha: Positive = 1.0):
         self.kappa = kappa

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from msgspec import Meta
 
-from ltbench import Method, Rows, Share, hookimpl
+from ltbench import Integer, Method, Rows, Share, hookimpl
 
 Count = Annotated[int, Meta(ge=1)]
 
@@ -29,6 +29,7 @@ class SMOTE(Method):
     name = "smote"
     reference = "arXiv:1106.1813"
     corrects = "prior"
+    space = {"neighbours": Integer(2, 10)}
 
     def __init__(self, neighbours: Count = 5):
         self.neighbours = neighbours
@@ -134,6 +135,7 @@ class DeepSMOTE(Method):
     reference = "arXiv:2207.06080"
     roles = ("head",)
     corrects = "prior"
+    space = {"neighbours": Integer(2, 10)}
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.svm import SVC
 
-from ltbench import Rows, hookimpl
+from ltbench import Integer, Rows, hookimpl
 from ltbench_plugins.sampling.smote import SMOTE, Count, sampled
 
 
@@ -103,6 +103,7 @@ class KMeansSMOTE(SMOTE):
 
     name = "kmeans-smote"
     reference = "arXiv:1711.00837"
+    space = {"neighbours": Integer(2, 10), "clusters": Integer(2, 20)}
 
     def __init__(self, neighbours: Count = 2, clusters: Count = 8):
         self.neighbours = neighbours

@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import Method, Share, hookimpl
+from ltbench import Method, Share, Uniform, hookimpl
 
 
 class SPDCL(Method):
@@ -19,6 +19,7 @@ class SPDCL(Method):
     name = "spdcl"
     reference = "arXiv:2210.14724"
     corrects = "prior"
+    space = {"start": Uniform(0.1, 0.9)}
 
     def __init__(self, start: Share = 0.3):
         self.start = start

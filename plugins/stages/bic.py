@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from msgspec import Meta
 
-from ltbench import Method, NonNegative, hookimpl
+from ltbench import LogUniform, Method, NonNegative, hookimpl
 from ltbench_plugins.stages.weight_aligning import few_shot
 
 
@@ -25,6 +25,7 @@ class BiC(Method):
     name = "bic"
     reference = "arXiv:1905.13260"
     corrects = "prior"
+    space = {"decay": LogUniform(0.001, 10.0)}
 
     def __init__(self, decay: NonNegative = 0.1, border: Annotated[int, Meta(ge=1)] | None = None):
         self.decay = decay

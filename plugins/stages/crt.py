@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ltbench import Method, Share, hookimpl
+from ltbench import LogUniform, Method, Share, hookimpl
 
 
 class CRT(Method):
@@ -16,6 +16,7 @@ class CRT(Method):
     reference = "arXiv:1910.09217"
     roles = ("head",)
     corrects = "prior"
+    space = {"share": LogUniform(1 / 36, 4 / 9)}  # a quarter of the source's, and four times it
 
     def __init__(self, share: Share = 1 / 9):
         self.share = share

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from msgspec import Meta
 
-from ltbench import Method, NonNegative, Rows, Share, hookimpl
+from ltbench import LogUniform, Method, NonNegative, Rows, Share, hookimpl
 
 
 class LMD(Method):
@@ -25,6 +25,7 @@ class LMD(Method):
     reference = "arXiv:2502.03238"
     roles = ("head",)
     corrects = "prior"
+    space = {"ridge": LogUniform(0.001, 1.0)}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from ltbench import Method, Share, hookimpl
+from ltbench import LogUniform, Method, Share, hookimpl
 
 
 class LWS(Method):
@@ -18,6 +18,7 @@ class LWS(Method):
     reference = "arXiv:1910.09217"
     roles = ("head",)
     corrects = "prior"
+    space = {"share": LogUniform(5 / 360, 20 / 90)}  # a quarter of the source's, and four times it
 
     def __init__(self, share: Share = 5 / 90):
         self.share = share

@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import nn
 
-from ltbench import LTBenchError, Method, hookimpl
+from ltbench import Choice, LTBenchError, Method, hookimpl
 
 
 class NCM(Method):
@@ -21,6 +21,7 @@ class NCM(Method):
     name = "ncm"
     reference = "arXiv:1910.09217"
     corrects = "prior"
+    space = {"distance": Choice("l2", "cos")}  # both are in its code
 
     def __init__(self, distance: Literal["l2", "cos"] = "l2"):
         self.distance = distance

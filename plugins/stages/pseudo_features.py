@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from ltbench import Method, Rows, Share, hookimpl
+from ltbench import LogUniform, Method, Rows, Share, hookimpl
 
 
 class PseudoFeatures(Method):
@@ -23,6 +23,7 @@ class PseudoFeatures(Method):
     reference = "arXiv:2211.13131"
     roles = ("head",)
     corrects = "prior"
+    space = {"share": LogUniform(1 / 36, 4 / 9)}
 
     def __init__(self, share: Share = 1 / 9):
         self.share = share

@@ -10,7 +10,16 @@ from msgspec import Meta
 from sklearn.neighbors import LocalOutlierFactor
 from torch import nn
 
-from ltbench import LTBenchError, Method, NonNegative, Positive, Share, hookimpl
+from ltbench import (
+    LogUniform,
+    LTBenchError,
+    Method,
+    NonNegative,
+    Positive,
+    Share,
+    Uniform,
+    hookimpl,
+)
 from ltbench_plugins.contrast.sade import view
 from ltbench_plugins.stages.ssp import WIDTH, info_nce
 
@@ -37,6 +46,7 @@ class RCAL(Method):
     reference = "arXiv:2211.10955"
     roles = ("contrast", "main")
     corrects = "prior"
+    space = {"temperature": LogUniform(0.05, 1.0), "noise": Uniform(0.0, 1.0)}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import torch
 
-from ltbench import CosineHead, Method, head_weights, hookimpl
+from ltbench import Choice, CosineHead, Method, head_weights, hookimpl
 
 
 class TauNorm(Method):
@@ -15,6 +15,7 @@ class TauNorm(Method):
     name = "tau-norm"
     reference = "arXiv:1910.09217"
     corrects = "prior"
+    space = {"tau": Choice(None, *(tenths / 10 for tenths in range(21)))}  # the grid of its code
 
     def __init__(self, tau: float | None = None):
         self.tau = tau

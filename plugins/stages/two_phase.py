@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from ltbench import Method, Positive, Share, hookimpl
+from ltbench import LogUniform, Method, Positive, Share, hookimpl
 
 
 class TwoPhase(Method):
@@ -20,6 +20,7 @@ class TwoPhase(Method):
 
     name = "two-phase"
     reference = "arXiv:1710.05381"
+    space = {"rate": LogUniform(0.01, 1.0)}
 
     def __init__(
         self,

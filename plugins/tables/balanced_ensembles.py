@@ -8,7 +8,7 @@ import imblearn.ensemble as ensembles
 from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.utils.validation import has_fit_parameter
 
-from ltbench import LTBenchError, Method, hookimpl
+from ltbench import Integer, LTBenchError, Method, hookimpl
 from ltbench.errors import Unmet
 from ltbench_plugins.tables.balanced_bags import Count, chance, expect_learner, for_bags
 
@@ -26,6 +26,7 @@ class EasyEnsemble(Method):
     reference = "doi:10.1109/TSMCB.2008.2007853"
     corrects = "prior"
     models = frozenset({"estimator"})
+    space = {"boosts": Integer(1, 10)}
 
     def __init__(self, members: Count = 10, boosts: Count = 1):
         self.members = members

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from ltbench import Method, Share, hookimpl
+from ltbench import Choice, Method, Share, Uniform, hookimpl
 
 
 class InverseFrequency(Method):
@@ -45,6 +45,7 @@ class ClassBalanced(Method):
     reference = "arXiv:1901.05555"
     corrects = "prior"
     neutral = {"beta": 0.0}
+    space = {"beta": Choice(0.9, 0.99, 0.999, 0.9999)}  # the paper's
 
     def __init__(self, beta: Share = 0.9999):
         self.beta = beta
@@ -63,6 +64,7 @@ class DRW(ClassBalanced):
     name = "drw"
     reference = "arXiv:1906.07413"
     neutral = {"start": 1.0}
+    space = {"beta": Choice(0.9, 0.99, 0.999, 0.9999), "start": Uniform(0.5, 0.95)}
 
     def __init__(self, beta: Share = 0.9999, start: Share = 0.8):
         self.beta = beta

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.tree import DecisionTreeClassifier
 
-from ltbench import LTBenchError, Method, Positive, hookimpl
+from ltbench import Integer, LTBenchError, Method, Positive, hookimpl
 from ltbench_plugins.tables.balanced_bags import (
     Count,
     balanced,
@@ -37,6 +37,7 @@ class RUSBoost(Method):
     reference = "doi:10.1109/TSMCA.2009.2029559"
     corrects = "prior"
     models = frozenset({"estimator"})
+    space = {"depth": Integer(1, 6)}
 
     def __init__(self, members: Count = 10, depth: Count = 3):
         self.members = members
@@ -58,6 +59,7 @@ class SMOTEBoost(Method):
     reference = "doi:10.1007/978-3-540-39804-2_12"
     corrects = "prior"
     models = frozenset({"estimator"})
+    space = {"depth": Integer(1, 6), "neighbours": Integer(2, 10)}
 
     def __init__(self, members: Count = 10, depth: Count = 3, neighbours: Count = 5):
         self.members = members
@@ -84,6 +86,7 @@ class AdaCost(Method):
     reference = "Fan et al., ICML 1999"
     corrects = "prior"
     models = frozenset({"estimator"})
+    space = {"depth": Integer(1, 6)}
 
     def __init__(
         self, members: Count = 10, depth: Count = 3, costs: tuple[Positive, ...] | None = None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ltbench import Method, hookimpl
+from ltbench import Integer, Method, hookimpl
 from ltbench_plugins.tables.balanced_bags import (
     Averaged,
     Count,
@@ -32,6 +32,7 @@ class SelfPacedEnsemble(Method):
     reference = "arXiv:1909.03500"
     corrects = "prior"
     models = frozenset({"estimator"})
+    space = {"bins": Integer(2, 20)}
 
     def __init__(self, members: Count = 10, bins: Count = 5):
         self.members = members

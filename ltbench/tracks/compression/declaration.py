@@ -1,6 +1,7 @@
 """The declaration of compression: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ class CompressionTrack(Track[Compression]):
 
     name = "compression"
     made_in = "ltbench.tracks.compression.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "compress-digits"
     problem = Compression
     hooks = Compressor
     needs = SUPPLIES

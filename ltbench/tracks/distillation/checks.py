@@ -186,10 +186,7 @@ def held_out_rows_stay_out(method: Recipe) -> None:
     spy = task.Spy()
     recipe = Recipe(spy, *copy.deepcopy(method).methods)
     distillation.run(protocol, recipe, 0, dataset, torch.device("cpu"))
-    expect(
-        spy.called and not spy.seen,
-        f"expected training rows alone, but test rows reached {', '.join(sorted(spy.seen))}",
-    )
+    task.expect_unseen(spy)
 
 
 def marked() -> tuple[Distillation, Dataset]:

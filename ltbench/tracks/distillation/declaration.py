@@ -1,6 +1,7 @@
 """The declaration of distillation: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class DistillationTrack(Track[Distillation]):
 
     name = "distillation"
     made_in = "ltbench.tracks.distillation.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "distill-digits"
     problem = Distillation
     needs = SUPPLIES
     floor = (WHOLE, "full(balanced=True)", "random")

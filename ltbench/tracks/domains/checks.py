@@ -19,7 +19,16 @@ from ltbench.errors import Diverged, LTBenchError
 from ltbench.protocols.schema import Imbalance
 from ltbench.testing.checks import shared
 from ltbench.testing.report import Failure, expect, named
-from ltbench.testing.task import MARK, OF_NETWORKS, Spy, Task, Trained, counts_for, rows_of
+from ltbench.testing.task import (
+    MARK,
+    OF_NETWORKS,
+    Spy,
+    Task,
+    Trained,
+    counts_for,
+    expect_unseen,
+    rows_of,
+)
 from ltbench.tracks.domains.contract import TEST_GROUPS, DomainGrants, cell_of
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.track import SUPPLIES, run
@@ -123,10 +132,7 @@ def held_out_rows_stay_out(method: Recipe) -> None:
     protocol, dataset = marked(min(3, len(counts_for(method))))
     spy = Following()
     run(protocol, Recipe(spy, *method.methods), 0, dataset, torch.device("cpu"))
-    expect(
-        spy.called and not spy.seen,
-        f"expected training rows alone, but held-out ones reached {', '.join(sorted(spy.seen))}",
-    )
+    expect_unseen(spy)
     expect(
         not spy.strayed,
         f"expected each row with its domain, but in {', '.join(sorted(spy.strayed))} some have "

@@ -1,23 +1,37 @@
 """The declaration of domains: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Check, Finder, Followed, Outcome, Track
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Check,
+    Divided,
+    Finder,
+    Followed,
+    Outcome,
+    Track,
+)
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, share
 from ltbench.tracks import classification
+from ltbench.tracks.dividing import Given
 from ltbench.tracks.domains.cutting import cut
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.track import (
     OF_ROWS,
     SUPPLIES,
     OfCells,
+    answer,
     begin,
+    divide,
     load,
     measured,
     run,
@@ -30,6 +44,8 @@ class DomainsTrack(Track[Domains]):
 
     name = "domains"
     made_in = "ltbench.tracks.domains.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "digits-domains"
     problem = Domains
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)
@@ -97,6 +113,22 @@ class DomainsTrack(Track[Domains]):
         device: torch.device,
     ) -> Outcome:
         return run(protocol, recipe, seed, source, device)
+
+    def divide(
+        self, protocol: Domains, seed: int, source: Dataset, needs: frozenset[str]
+    ) -> Divided:
+        return divide(protocol, seed, source, needs)
+
+    def answer(
+        self,
+        protocol: Domains,
+        recipe: Recipe,
+        seed: int,
+        given: Given,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.domains.checks import checks

@@ -1,6 +1,7 @@
 """Domains: train a network on rows of several domains, score it in each cell of the test split."""
 
-from functools import partial
+from collections.abc import Callable, Set
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -9,7 +10,16 @@ from torch import Tensor
 
 from ltbench.contract.context import Rows, Run
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Finder, Followed, Outcome, around
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Divided,
+    Finder,
+    Followed,
+    Outcome,
+    around,
+)
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
 from ltbench.tracks import classification
@@ -17,6 +27,7 @@ from ltbench.tracks.classification import (
     EXACT,
     REFERENCE_SHARE,
     WARM_UP_STEPS,
+    Parts,
     Predictions,
     recalls_of,
     refuse_adapting,
@@ -25,6 +36,7 @@ from ltbench.tracks.classification import (
     time_plain,
     timed,
 )
+from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.domains import metadata
 from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, cell_of
 from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
@@ -32,7 +44,7 @@ from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
 from ltbench.tracks.shared_stages import first_stage
 from ltbench.training import checkpoints
-from ltbench.training.engine import hidden_order, predict, train
+from ltbench.training.engine import answered, train
 from ltbench.training.timing import Clock
 
 SUPPLIES = frozenset({GROUPS, TEST_GROUPS})
@@ -78,8 +90,13 @@ def seconds(protocol: Domains, dataset: Dataset, device: torch.device) -> float:
 
 def begin(protocol: Domains, rows: Cut, seed: int, device: torch.device) -> Run:
     """A run at its start, that knows the cells of its training rows."""
-    run = classification.begin(protocol, rows.parts, seed, device)
-    cells = torch.from_numpy(rows.seen).to(device, run.counts.dtype)
+    return begun(protocol, rows.parts, rows.seen, seed, device)
+
+
+def begun(protocol: Domains, parts: Parts, seen: Index, seed: int, device: torch.device) -> Run:
+    """A run at its start, that knows the cells `seen` [G, C] of its training rows."""
+    run = classification.begin(protocol, parts, seed, device)
+    cells = torch.from_numpy(seen).to(device, run.counts.dtype)
     run.granted = DomainGrants(cells=cells)
     return run
 
@@ -95,9 +112,59 @@ def run(
         LTBenchError: the protocol does not fit the data.
     """
     refuse_unmet(protocol, recipe, len(dataset.classes))
+    divided = divide(protocol, seed, dataset, recipe.all_needs)
+    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
+
+
+def divide(protocol: Domains, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
+    """The data of a cell: rows to train on, test inputs to be asked, and labels to mark with.
+
+    The groups of test rows are told to a recipe that needs them.
+    """
     rows = cut(protocol, dataset, seed)
     parts = rows.parts
-    run = begin(protocol, rows, seed, device)
+    test, groups = cache(parts.test), TEST_GROUPS in needs
+    paper = cache(lambda: asked(test(), seed, groups))
+
+    def mark(answer: Answer) -> Outcome:
+        place = paper()[1]
+        scored, predictions, details = score(
+            protocol, rows, test(), answer.scores[place], answer.predicted[place]
+        )
+        tested = np.array(details.tested)
+        return Outcome(
+            measures=scored,
+            timing=answer.timing,
+            recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
+            class_counts=parts.class_counts,
+            arrays=arrays(predictions, test(), rows.cells),
+            notes=[
+                *answer.notes,
+                *lacking("training", rows.names, rows.seen, dataset.classes),
+                *lacking("test", rows.names, tested, dataset.classes),
+            ],
+            details=details,
+            continued=answer.continued,
+            stage=answer.stage,
+        )
+
+    classes = len(dataset.classes)
+    given = Given(parts.train, parts.validation, parts.class_counts, classes, rows.seen)
+    return Divided(given, lambda: paper()[0], mark, classes)
+
+
+def answer(
+    protocol: Domains,
+    recipe: Recipe,
+    seed: int,
+    given: Given,
+    ask: Callable[[], Asked],
+    device: torch.device,
+) -> Answer:
+    """Trains on what was given, then says what test rows are."""
+    refuse_unmet(protocol, recipe, given.classes)
+    parts = given.parts
+    run = begun(protocol, parts, given.beside, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
     kept = checkpoints.current()
@@ -107,7 +174,12 @@ def run(
         return time_plain(protocol, parts, seed, device, steps)
 
     with first_stage(
-        protocol, recipe, train_rows, begin(protocol, rows, seed, device), resume, plain
+        protocol,
+        recipe,
+        train_rows,
+        begun(protocol, parts, given.beside, seed, device),
+        resume,
+        plain,
     ) as stage:
         kept.stage = stage.key or kept.stage
         before = stage.before(plain)
@@ -125,37 +197,21 @@ def run(
             )
     reference = stage.beside(plain, before, clock)
 
-    test = parts.test().to(device)
-    run.groups = told_groups(recipe, test, run)
-    scores, predicted = predict(recipe, model, test.inputs, run)
-    scored, predictions, details = score(protocol, rows, test, scores, predicted)
-    tested = np.array(details.tested)
-    for note in (
-        *lacking("training", rows.names, rows.seen, dataset.classes),
-        *lacking("test", rows.names, tested, dataset.classes),
-    ):
-        run.note(note)
+    test = ask()
+    if test.groups is not None:
+        run.note("it is told the group of each test row, which other recipes are not")
+        run.groups = test.groups.to(device)
+    inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
+    scores, predicted = answered(recipe, model, inputs, every, run)
     passes = run.passes / (len(parts.train) * protocol.budget.epochs)
-    return Outcome(
-        measures=scored,
+    return Answer(
+        scores=scores.double().cpu(),
+        predicted=predicted.cpu(),
         timing=timed(clock, reference, passes, *stage.owed),
-        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
-        class_counts=parts.class_counts,
-        arrays=arrays(predictions, test, rows.cells),
         notes=run.notes,
-        details=details,
         continued=kept.times,
         stage=kept.stage,
     )
-
-
-def told_groups(recipe: Recipe, test: Rows, run: Run) -> Tensor | None:
-    """The domains of test rows for a recipe that asks for them, in the order it is to decide in."""
-    if TEST_GROUPS not in recipe.all_needs:
-        return None
-    assert test.groups is not None
-    run.note("it is told the group of each test row, which other recipes are not")
-    return test.groups[hidden_order(test.inputs, run.seed)]
 
 
 def score(

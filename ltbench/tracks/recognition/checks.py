@@ -13,7 +13,7 @@ from ltbench.contract.track import Check
 from ltbench.datasets import Dataset
 from ltbench.testing.checks import shared
 from ltbench.testing.report import NotApplicable, expect, named
-from ltbench.testing.task import OF_NETWORKS, Spy, counts_for
+from ltbench.testing.task import OF_NETWORKS, Spy, counts_for, expect_unseen
 from ltbench.tracks.classification import begin, split
 from ltbench.tracks.marked import expect_deaf, fields, marked
 from ltbench.tracks.recognition.problem import Recognition
@@ -38,10 +38,7 @@ def held_out_rows_stay_out(method: Recipe) -> None:
     protocol, dataset = marked(min(3, len(counts_for(method))), small)
     spy = Spy()
     run(protocol, Recipe(*method.methods, spy), 0, dataset, torch.device("cpu"))
-    expect(
-        spy.called and not spy.seen,
-        f"expected training rows alone, but held-out ones reached {', '.join(sorted(spy.seen))}",
-    )
+    expect_unseen(spy)
 
 
 def a_shared_first_stage_changes_nothing(method: Recipe) -> None:

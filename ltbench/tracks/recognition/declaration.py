@@ -1,21 +1,38 @@
 """The declaration of recognition: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Check, Finder, Floats, Followed, Grid, Outcome, Track
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Check,
+    Divided,
+    Finder,
+    Floats,
+    Followed,
+    Grid,
+    Outcome,
+    Proposal,
+    Track,
+)
 from ltbench.datasets import Dataset
 from ltbench.protocols.schema import Protocol
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
+from ltbench.tracks.dividing import Given
 from ltbench.tracks.recognition.problem import Recognition
-from ltbench.tracks.recognition.track import SUPPLIES, run
+from ltbench.tracks.recognition.track import SUPPLIES, answer, divide, run
+from ltbench.tracks.trials import trial
 
 TWIN = ("data", "network", "budget")  # what a protocol shares with its balanced twin
 
@@ -25,9 +42,12 @@ class RecognitionTrack(Track[Recognition]):
 
     name = "recognition"
     made_in = "ltbench.tracks.recognition.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "digits-lt"
     problem = Recognition
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)
+    tunes = True
     measures = (
         *CLASSIFICATION,
         Measure(
@@ -38,6 +58,15 @@ class RecognitionTrack(Track[Recognition]):
             stored=False,
         ),
     )
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.recognition.proposal import propose
+
+        return propose(name, path)
+
+    def modules(self, protocol: Recognition) -> tuple[str, ...]:
+        own = super().modules(protocol)
+        return (*own, "ltbench.tracks.trials") if protocol.trial_share else own
 
     def load(self, registry: Finder, protocol: Recognition) -> dict[str, Dataset]:
         return classification.load(registry, protocol)
@@ -58,7 +87,27 @@ class RecognitionTrack(Track[Recognition]):
         source: Dataset,
         device: torch.device,
     ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
+        if not protocol.trial_share:
+            return run(protocol, recipe, seed, source, device)
+        ordinary, apart = trial(protocol, source, seed)
+        outcome = run(ordinary, recipe, seed, apart, device)
+        return replace(outcome, arrays=None, notes=[*apart.notes, *outcome.notes])
+
+    def divide(
+        self, protocol: Recognition, seed: int, source: Dataset, needs: frozenset[str]
+    ) -> Divided:
+        return divide(protocol, seed, source)
+
+    def answer(
+        self,
+        protocol: Recognition,
+        recipe: Recipe,
+        seed: int,
+        given: Given,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.recognition.checks import checks

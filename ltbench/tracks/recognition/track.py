@@ -1,14 +1,18 @@
 """Recognition: train a network from scratch on an imbalanced set, score it on the test split."""
 
 import copy
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
+from torch import Tensor
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Outcome
+from ltbench.contract.track import Answer, Asked, Divided, Outcome
 from ltbench.datasets import Dataset
+from ltbench.results.records import Scores
 from ltbench.tracks.classification import (
+    Predictions,
     begin,
     recalls_of,
     refuse_foreign,
@@ -18,10 +22,11 @@ from ltbench.tracks.classification import (
     time_plain,
     timed,
 )
+from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.shared_stages import first_stage
 from ltbench.training import checkpoints
-from ltbench.training.engine import generator, predict, train
+from ltbench.training.engine import answered, train
 from ltbench.training.timing import Clock
 
 SUPPLIES = frozenset({"test_inputs"})
@@ -38,7 +43,50 @@ def run(
         LTBenchError: the protocol does not fit the data.
     """
     refuse_unmet(protocol, recipe, len(dataset.classes))
+    divided = divide(protocol, seed, dataset)
+    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
+
+
+def divide(protocol: Recognition, seed: int, dataset: Dataset) -> Divided:
+    """The data of a cell: rows to train on, test inputs to be asked, and labels to mark with."""
     parts = split(protocol, dataset, seed)
+    test = cache(parts.test)
+    paper = cache(lambda: asked(test(), seed))
+
+    def mark(answer: Answer) -> Outcome:
+        labels, place = test().labels, paper()[1]
+
+        def marked(scores: Tensor, predicted: Tensor) -> tuple[Scores, Predictions]:
+            return score(protocol, parts, labels, scores[place], predicted[place])
+
+        scored, predictions = marked(answer.scores, answer.predicted)
+        return Outcome(
+            measures=scored,
+            timing=answer.timing,
+            transductive=marked(*answer.adapted)[0] if answer.adapted is not None else None,
+            recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
+            class_counts=parts.class_counts,
+            arrays=predictions.arrays(len(parts.class_counts)),
+            notes=answer.notes,
+            continued=answer.continued,
+            stage=answer.stage,
+        )
+
+    given = Given(parts.train, parts.validation, parts.class_counts, len(dataset.classes))
+    return Divided(given, lambda: paper()[0], mark, given.classes)
+
+
+def answer(
+    protocol: Recognition,
+    recipe: Recipe,
+    seed: int,
+    given: Given,
+    ask: Callable[[], Asked],
+    device: torch.device,
+) -> Answer:
+    """Trains on what was given, then says what test rows are."""
+    refuse_unmet(protocol, recipe, given.classes)
+    parts = given.parts
     run = begin(protocol, parts, seed, device)
     train_rows = parts.train.to(device)
     validation = parts.validation.to(device) if parts.validation is not None else None
@@ -67,24 +115,21 @@ def run(
             )
     reference = stage.beside(plain, before, clock)
 
-    test = parts.test().to(device)
-    scores, predicted = predict(recipe, model, test.inputs, run)
-    scored, predictions = score(protocol, parts, test.labels, scores, predicted)
-    transductive = None
+    test = ask()
+    inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
+    scores, predicted = answered(recipe, model, inputs, every, run)
+    adapted = None
     if recipe.adapts:
         # in an order that tells nothing of the labels
-        order = torch.randperm(len(test), generator=generator(run, "test order"), device=device)
-        adapted = recipe.adapt(copy.deepcopy(model), test.inputs[order], run)
-        again = predict(recipe, adapted, test.inputs, run)
-        transductive, _ = score(protocol, parts, test.labels, *again)
+        used = recipe.adapt(copy.deepcopy(model), inputs[test.shuffled.to(device)], run)
+        again = answered(recipe, used, inputs, every, run)
+        adapted = again[0].double().cpu(), again[1].cpu()
     passes = run.passes / (len(parts.train) * protocol.budget.epochs)
-    return Outcome(
-        measures=scored,
+    return Answer(
+        scores=scores.double().cpu(),
+        predicted=predicted.cpu(),
         timing=timed(clock, reference, passes, *stage.owed),
-        transductive=transductive,
-        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
-        class_counts=parts.class_counts,
-        arrays=predictions.arrays(len(parts.class_counts)),
+        adapted=adapted,
         notes=run.notes,
         continued=kept.times,
         stage=kept.stage,

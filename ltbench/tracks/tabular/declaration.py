@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
+from msgspec import structs
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Track
+from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Proposal, Track
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
+from ltbench.tracks.tabular.folds import FOLDS
 from ltbench.tracks.tabular.kept import measured
 from ltbench.tracks.tabular.measures import MEASURES, NAMES
-from ltbench.tracks.tabular.parts import Part, Parts, parts_of, told
+from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, of_folds, parts_of, told
 from ltbench.tracks.tabular.problem import FLOOR, Tabular
 from ltbench.tracks.tabular.track import load, plan, run, seconds
 
@@ -26,12 +29,21 @@ class TabularTrack(Track[Tabular]):
 
     name = "tabular"
     made_in = "ltbench.tracks.tabular.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
+    example = "tabular-embedded"
     problem = Tabular
     needs = frozenset({"two_classes", "ordered"})
     floor = FLOOR
+    tunes = True
+    shared = 1.0  # rows to test over rows to train, of two folds
     doing = "fitting"
     unit = "plain learners"
     measures = MEASURES
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.tabular.proposal import propose
+
+        return propose(name, path, target)
 
     def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
         return load(registry, protocol)
@@ -80,6 +92,23 @@ class TabularTrack(Track[Tabular]):
         except msgspec.ValidationError as error:
             return f"its parts are none ({str(error).replace('`', '')})"
         return None
+
+    def judged(self, protocol: Tabular, record: Record) -> list[float | None]:
+        """The mean over learners in each fold, whose rows to score the other fits."""
+        first = self.shown(protocol)[0]
+        parts = [part for part in parts_of(record).values() if part.status == "ok"]
+        return [mean([part.folds[k].get(first) for part in parts]) for k in range(FOLDS)]
+
+    def joined(self, records: Sequence[Record]) -> Record:
+        """The cell whose first fold is that of the first record, and so on."""
+        if all(record is records[0] for record in records):
+            return records[0]
+        parts = of_folds(records)
+        status, reason = ended(parts)
+        details = msgspec.to_builtins(Parts(parts))
+        return structs.replace(
+            records[0], **told(parts), details=details, status=status, reason=reason
+        )
 
     def shown(self, protocol: Tabular) -> list[str]:
         ranking = protocol.scoring.ranking

@@ -1,23 +1,27 @@
 """What each learner yielded in a cell, which a record keeps as the track's details."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ltbench.results.records import Record, Scores, Status, Timing
 from ltbench.tracks.tabular.measures import NAMES
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one learner yielded in a cell; costs and rows are those of all its folds."""
+    """What one learner yielded in a cell; costs and rows are those of all its folds.
+
+    `metrics` are means over `folds`, which records from before these lack.
+    """
 
     status: Status
     reason: str = ""
     notes: list[str] = []
     metrics: Scores = {}
     timing: Timing | None = None
+    folds: list[Scores] = []
 
 
 class Parts(Struct, frozen=True):
@@ -29,6 +33,42 @@ class Parts(Struct, frozen=True):
 def parts_of(record: Record) -> dict[str, Part]:
     """The part of each learner in a record; none where the cell itself failed."""
     return msgspec.convert(record.details, Parts).parts
+
+
+def of_folds(records: Sequence[Record]) -> dict[str, Part]:
+    """The part of each learner in cells of which each counts in one fold, the first in the first.
+
+    What each cost is the mean of what they cost.
+    """
+    return {name: _joined(every) for name, every in _together(list(map(parts_of, records)))}
+
+
+def _together(cells: Sequence[Mapping[str, Part]]) -> Iterator[tuple[str, list[Part]]]:
+    for name in cells[0]:
+        if all(name in parts for parts in cells):
+            yield name, [parts[name] for parts in cells]
+
+
+def _joined(every: Sequence[Part]) -> Part:
+    bad = next((part for part in every if part.status != "ok"), None)
+    if bad is not None:
+        return bad
+    folds = [part.folds[k] for k, part in enumerate(every)]
+    return Part(
+        status="ok",
+        notes=[*dict.fromkeys(note for part in every for note in part.notes)],
+        metrics={name: mean([fold.get(name) for fold in folds]) for name in NAMES},
+        timing=_mean([part.timing for part in every if part.timing is not None]),
+        folds=folds,
+    )
+
+
+def _mean(timings: Sequence[Timing]) -> Timing | None:
+    whole, n = summed(timings), len(timings)
+    if whole is None:
+        return None
+    seconds, work, reference = whole.seconds / n, whole.work / n, whole.reference_work / n
+    return structs.replace(whole, seconds=seconds, work=work, reference_work=reference)
 
 
 def ended(parts: Mapping[str, Part]) -> tuple[Status, str]:

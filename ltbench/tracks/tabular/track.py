@@ -23,6 +23,7 @@ from ltbench.errors import Diverged, LTBenchError, Unmet
 from ltbench.results.records import Timing
 from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
+from ltbench.tracks import trials
 from ltbench.tracks.tabular import learners
 from ltbench.tracks.tabular.features import constant
 from ltbench.tracks.tabular.folds import FOLDS, stratified
@@ -160,9 +161,11 @@ def run(
 ) -> Outcome:
     """Fits every learner with `recipe` in each fold and scores it on the other.
 
-    A learner that fails or cannot take the recipe costs its own part only.
+    A learner that fails or cannot take the recipe costs its own part only. In a protocol of trials
+    a part of the rows to fit of each fold is scored, and no decision is kept.
     """
-    folds = cut(table, seed, protocol.scoring.folds)
+    share = protocol.trial_share
+    folds = cut(table, seed, protocol.scoring.folds, share)
     parts: dict[str, Part] = {}
     decided: dict[str, list[Decided]] = {}
     stages: list[str] = []
@@ -177,7 +180,9 @@ def run(
     return Outcome(
         **told(parts),
         class_counts=counts.tolist(),
-        arrays=arrays_of(table.labels, table.positive, seed, [*decided.values()]),
+        arrays=None
+        if share
+        else arrays_of(table.labels, table.positive, seed, [*decided.values()]),
         notes=list(table.notes),
         details=Parts(parts),
         status=status,
@@ -208,6 +213,7 @@ def _part(
         notes=[*dict.fromkeys(note for fold in notes for note in fold)],
         metrics={metric: mean([v[metric] for v in values]) for metric in NAMES},
         timing=summed(timings),
+        folds=[*values],
     )
     return part, [*decided], fits.key if fits is not None and fits.found else ""
 
@@ -435,15 +441,25 @@ def _fit_network(
     return Fitted(run, recipe, lambda inputs: predict(recipe, model, inputs, run))
 
 
-def cut(table: "TableRows", seed: int, inner: int) -> list[Fold]:
-    """The folds of a seed, each with the inner ones of the rows it fits."""
+def cut(table: "TableRows", seed: int, inner: int, share: float = 0.0) -> list[Fold]:
+    """The folds of a seed, each with the inner ones of the rows it fits.
+
+    With a `share`, those of trials: that much of the rows to fit is scored in place of the rest.
+
+    Raises:
+        LTBenchError: the share is none of any class.
+    """
     place = stratified(table.labels, FOLDS, seed)
     folds = []
     for k in range(FOLDS):
-        kept = np.flatnonzero(place != k)
-        within = stratified(table.labels[kept], inner, FOLDS * seed + k)
+        kept, scored = np.flatnonzero(place != k), np.flatnonzero(place == k)
+        own = FOLDS * seed + k
+        if share:
+            left, aside = trials.cut(table.labels[kept], share, own)
+            kept, scored = kept[left], kept[aside]
+        within = stratified(table.labels[kept], inner, own)
         inside = (_encoded(table, kept[within != j], kept[within == j]) for j in range(inner))
-        fold = _encoded(table, kept, np.flatnonzero(place == k))
+        fold = _encoded(table, kept, scored)
         folds.append(
             Fold(
                 fold.train,

@@ -1,0 +1,1 @@
+"""Files to begin from: methods, protocols, data sets, tracks, and packages of them."""
