@@ -140,7 +140,7 @@ def test_test_rows_that_reach_a_hook_are_found(monkeypatch):
         return train(method, dataset.train, run, batch_size)
 
     monkeypatch.setattr(checks.compression, "train", leaky)
-    with pytest.raises(checks.Failure, match="test rows reached"):
+    with pytest.raises(checks.Failure, match="held-out ones reached"):
         checks.held_out_rows_stay_out(Recipe(Compressor()))
 
 

@@ -67,6 +67,12 @@ OBSERVERS = """
 """
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """No stage of another test is begun from, of whose epochs nothing would be told."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def plugin(tmp_path):
     path = tmp_path / "watching.py"
