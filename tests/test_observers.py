@@ -112,7 +112,7 @@ def of(recipe, lines):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_json_log_tells_all_of_a_run(logged, jobs):
-    lines = logged("crt", "logit-adjustment", jobs=jobs)
+    lines = logged("crt", "logit-adjustment", jobs=jobs, sharing=False)
     assert [lines[0]["event"], lines[-1]["event"]] == ["run-began", "run-ended"]
     assert (lines[0]["cells"], lines[0]["todo"]) == (3, 3)  # plain training too
     assert lines[-1]["status"] == {"ok": 3}

@@ -359,7 +359,8 @@ def test_damaged_submissions_are_refused_in_lines(
     found = examine(registry, place)
     for one in found.refusals:
         assert 0 < len(one) < 2500 and "\n" not in one and "Traceback" not in one
-    if kind == "content" and file.suffix in (".json", ".npz") and not found.refusals:
+    of_the_row = file.parent.name == "mine" and file.suffix in (".json", ".npz")
+    if kind == "content" and of_the_row and not found.refusals:
         record = records.read(file.with_suffix(".json"))
         assert record == records.read((folder / file.relative_to(place)).with_suffix(".json"))
         there, whole = (records.arrays_of(one, record) for one in (place, folder))

@@ -15,7 +15,7 @@ from ltbench.results.merging import copied
 from ltbench.results.records import Record, Rejected, place_of, same_code
 from ltbench.results.submissions import STATED, Kept, Submission
 from ltbench.running.checking import checked
-from ltbench.texts import line, readable
+from ltbench.texts import line, visible
 from ltbench.validation import convert
 
 OURS = "ltbench"
@@ -46,7 +46,7 @@ def examine(registry: Registry, folder: Path) -> Examined:
     """
     if not folder.is_dir():
         what = "a file; unpack it, and name the folder" if folder.exists() else "not there"
-        raise LTBenchError(f"{readable(str(folder))} is {what}")
+        raise LTBenchError(f"{visible(str(folder))} is {what}")
     refusals = list(_astray(folder))
     if refusals:  # nothing is read that might stand elsewhere
         return Examined(None, {}, refusals)
@@ -59,8 +59,8 @@ def examine(registry: Registry, folder: Path) -> Examined:
         found.refusals.extend(_of_protocol(registry, folder, name, submission, found.rows))
     if not (found.rows or found.refusals):
         found.refusals.append(
-            f"{readable(str(folder))} holds no record of a method of {submission.package}; "
-            f"ltbench run PROTOCOL -m YOURS --results {readable(str(folder))} makes some"
+            f"{visible(str(folder))} holds no record of a method of {submission.package}; "
+            f"ltbench run PROTOCOL -m YOURS --results {visible(str(folder))} makes some"
         )
     check = not found.refusals  # that takes seconds
     found.refusals.extend(_methods(registry, submission, found.rows, check))
@@ -95,7 +95,7 @@ def _astray(folder: Path) -> Iterator[str]:
     """What leads out of a folder, or has no place in it."""
     for path in sorted(folder.rglob("*")):
         within = path.relative_to(folder)
-        name, parts = readable(str(within)), within.parts
+        name, parts = visible(str(within)), within.parts
         if path.is_symlink():
             yield f"{name} is a symbolic link; put what it leads to in its place"
         elif not (path.is_file() or path.is_dir()):
@@ -130,14 +130,14 @@ def _of_protocol(
         return
     if protocol is None:
         yield (
-            f"{readable(name)} is no protocol that is known here; take it out, or name the package "
+            f"{visible(name)} is no protocol that is known here; take it out, or name the package "
             "that brings it with --plugin"
         )
         return
     track = registry.track(protocol.track)
     for one in records.read_all(folder, name, track.name):
         if isinstance(one, Rejected):
-            where = readable(str(one.path.relative_to(folder)))
+            where = visible(str(one.path.relative_to(folder)))
             yield f"{where} does not count: {one.reason}; run its cell again with --fresh"
             continue
         if not any(origin.package != OURS for origin in one.plugins.values()):
@@ -256,7 +256,7 @@ def take(folder: Path, found: Examined, results: Path) -> list[Path]:
         there = submissions.path_of(results, protocol, recipe)
         place = records.path_of(results, protocol, recipe, 0).parent
         if there.exists() or any(place.glob("*.json")):
-            raise LTBenchError(f"{readable(str(place))} is there already; its row is not replaced")
+            raise LTBenchError(f"{visible(str(place))} is there already; its row is not replaced")
     written = []
     for (protocol, recipe), every in found.rows.items():
         for record in every:

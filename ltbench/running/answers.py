@@ -11,6 +11,7 @@ from torch import Tensor
 from ltbench.contract.track import Answer
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Status, Timing
+from ltbench.texts import line
 
 Kind = Literal["<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "|i1", "|u1", "|b1"]
 
@@ -57,7 +58,7 @@ def packed(
             "predicted": _numbers(answer.predicted),
             "adapted": adapted and (_numbers(adapted[0]), _numbers(adapted[1])),
             "timing": answer.timing,
-            "notes": answer.notes,
+            "notes": [line(note) for note in answer.notes],
             "continued": answer.continued,
             "stage": answer.stage,
         }
