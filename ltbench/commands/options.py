@@ -60,6 +60,36 @@ DATA = click.option(
     metavar="NAME=PATH",
     help="A table, an image folder, list files, parquet files or .npz of your own, as a data set.",
 )
+CELLS = options(
+    click.option(
+        "--seeds",
+        metavar="N",
+        help="Seeds 0 to N-1, or which, as 10-14,101; not the protocol's number.",
+    ),
+    click.option(
+        "--jobs", type=int, metavar="N", help="Cells at a time; one a core, or one on a GPU."
+    ),
+    click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    click.option(
+        "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True
+    ),
+    click.option("--address", help="The Ray cluster, as ray://HOST:10001; else one started here."),
+    click.option("--gpu-share", type=float, metavar="PART", help="Of a GPU, for each cell on Ray."),
+    click.option("--timeout", type=float, metavar="SECONDS", help="Kill a cell that takes longer."),
+    click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory."),
+    click.option(
+        "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
+    ),
+    click.option(
+        "--log-json", metavar="FILE", help="Append events to a file, - for standard error."
+    ),
+    click.option(
+        "--observe",
+        multiple=True,
+        metavar="NAME[=ARGUMENT]",
+        help="Who is told of the run, as tensorboard=FOLDER or mlflow=FOLDER; may be repeated.",
+    ),
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

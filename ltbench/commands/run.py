@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
+from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
 from ltbench.running.request import jobs_of, limits_of, shard_of
@@ -37,33 +37,12 @@ if TYPE_CHECKING:
     help="What to run, as in 'ldam+drw+sam(rho=0.8)'; may be repeated. "
     "Without it, the protocol's own recipes.",
 )
-@click.option(
-    "--seeds",
-    metavar="N",
-    help="Seeds 0 to N-1, or which, as 10-14,101; not the protocol's number.",
-)
-@click.option("--jobs", type=int, metavar="N", help="Cells at a time; one a core, or one on a GPU.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--address", help="The Ray cluster, as ray://HOST:10001; else one started here.")
-@click.option("--gpu-share", type=float, metavar="PART", help="Of a GPU, for each cell on Ray.")
+@CELLS
 @click.option("--shard", metavar="I/N", help="The I-th of N parts of the cells, to be merged.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Kill a cell that takes longer.")
-@click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--fresh", is_flag=True, help="Redo the cells that have a record.")
 @click.option("--sealed", is_flag=True, help="Close data and results to methods, on Linux.")
-@click.option(
-    "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
-)
 @click.option("--dry-run", is_flag=True, help="Say what would run and about how long it takes.")
-@click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
-@click.option(
-    "--observe",
-    multiple=True,
-    metavar="NAME[=ARGUMENT]",
-    help="Who is told of the run, as tensorboard=FOLDER or mlflow=FOLDER; may be repeated.",
-)
 @MIXED
 @DATA
 @JSON

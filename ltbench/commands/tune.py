@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
+from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say, written
 from ltbench.commands.run import cluster_of, observers_of, run_cells
 from ltbench.errors import LTBenchError
@@ -40,31 +40,10 @@ if TYPE_CHECKING:
     metavar="N",
     help="Settings of each recipe for each seed; the first is its default.",
 )
-@click.option(
-    "--seeds",
-    metavar="N",
-    help="Seeds 0 to N-1, or which, as 10-14,101; not the protocol's number.",
-)
-@click.option("--jobs", type=int, metavar="N", help="Cells at a time; one a core, or one on a GPU.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--address", help="The Ray cluster, as ray://HOST:10001; else one started here.")
-@click.option("--gpu-share", type=float, metavar="PART", help="Of a GPU, for each cell on Ray.")
+@CELLS
 @click.option("--shard", metavar="I/N", help="The I-th of N parts of the trials, to be merged.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Kill a cell that takes longer.")
-@click.option("--memory", type=float, metavar="MB", help="What a cell may take of memory.")
-@click.option(
-    "--no-sharing", is_flag=True, help="Train what several cells begin with in each of them."
-)
 @click.option("--fresh", is_flag=True, help="Redo the trials and cells that have a record.")
 @click.option("--dry-run", is_flag=True, help="Say what would be tried, and about how long.")
-@click.option("--log-json", metavar="FILE", help="Append events to a file, - for standard error.")
-@click.option(
-    "--observe",
-    multiple=True,
-    metavar="NAME[=ARGUMENT]",
-    help="Who is told of the run, as tensorboard=FOLDER or mlflow=FOLDER; may be repeated.",
-)
 @MIXED
 @DATA
 @JSON

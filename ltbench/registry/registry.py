@@ -366,9 +366,10 @@ class Registry:
             return do()
         from ltbench.registry.surroundings import load_ahead, put_back
 
-        load_ahead([plugin.source, *plugin.imported_sources])
+        own = {one.module.partition(".")[0] for one in self.plugins if one.built_in} - {""}
+        load_ahead([plugin.source, *plugin.imported_sources], own)
         try:
-            with put_back() as changes:
+            with put_back(own) as changes:
                 done = do()
         finally:
             self.put_back.setdefault(plugin, []).extend(changes.undone)

@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from ltbench.registry.code import UNREAD
 
-WATCHED = {"builtins", "ltbench", "ltbench_plugins", "math", "numpy", "os", "random", "time"}
+WATCHED = frozenset({"builtins", "ltbench", "math", "numpy", "os", "random", "time"})
 WATCHED |= {"imblearn", "scipy", "sklearn", "torch", "torchvision"}
 """Packages whose functions and classes must stay what they are."""
 
@@ -38,12 +38,12 @@ class Changes:
 
 
 @contextmanager
-def put_back() -> Iterator[Changes]:
-    """Puts back what changes within; what did is told at the end."""
+def put_back(packages: Set[str] = frozenset()) -> Iterator[Changes]:
+    """Puts back what changes within, in further `packages` too; what did is told at the end."""
     changes = Changes()
     switches = [(switch, switch.read()) for switch in _switches()]
     chance = [(write, read()) for read, write in _generators()]
-    patches, computed = Patches(), _computed()
+    patches, computed = Patches(WATCHED | packages), _computed()
     try:
         yield changes
     finally:
@@ -56,8 +56,9 @@ def put_back() -> Iterator[Changes]:
             changes.lasting.append("what torch and NumPy compute")
 
 
-def load_ahead(sources: Iterable[str]) -> None:
-    """Loads what sources import of the watched packages, so that it is known as it was."""
+def load_ahead(sources: Iterable[str], packages: Set[str] = frozenset()) -> None:
+    """Loads what sources import of watched and further packages, so that it is known as it was."""
+    watched = WATCHED | packages
     for source in sources:
         try:
             tree = ast.parse(source)
@@ -66,13 +67,13 @@ def load_ahead(sources: Iterable[str]) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    _load(alias.name, [])
+                    _load(alias.name, [], watched)
             if isinstance(node, ast.ImportFrom) and not node.level:
-                _load(node.module or "", [alias.name for alias in node.names])
+                _load(node.module or "", [alias.name for alias in node.names], watched)
 
 
-def _load(module: str, names: list[str]) -> None:
-    if module.partition(".")[0] in WATCHED:
+def _load(module: str, names: list[str], watched: Set[str]) -> None:
+    if module.partition(".")[0] in watched:
         with suppress(Exception):  # it need not be there; whoever imports it will say so
             loaded = import_module(module)
             for name in names:
@@ -220,19 +221,19 @@ def _set_start_method(before: str | None) -> None:
 
 
 class Patches:
-    """Functions and classes as they are now, and those of them that were changed since."""
+    """Functions and classes of packages as they are now, and those that were changed since."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: Set[str]) -> None:
         found = sys.modules.items()
         self.modules = {
             name: (module, dict(vars(module)))
             for name, module in list(found)
-            if name.partition(".")[0] in WATCHED and type(module) is ModuleType
+            if name.partition(".")[0] in packages and type(module) is ModuleType
         }
         self.classes: dict[type, dict[str, Any]] = {}
         for _, held in self.modules.values():
             for value in held.values():
-                if issubclass(type(value), type) and _package_of(value) in WATCHED:
+                if issubclass(type(value), type) and _package_of(value) in packages:
                     self.classes[value] = {}
         self.classes = {cls: dict(vars(cls)) for cls in self.classes}
         every = [held for _, held in self.modules.values()] + list(self.classes.values())

@@ -34,7 +34,6 @@ from ltbench.tracks.classification import (
     refuse_foreign,
     refuse_needs,
     time_plain,
-    timed,
 )
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.domains import metadata
@@ -42,10 +41,8 @@ from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, c
 from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
-from ltbench.tracks.shared_stages import first_stage
-from ltbench.training import checkpoints
-from ltbench.training.engine import answered, train
-from ltbench.training.timing import Clock
+from ltbench.tracks.learning import learned
+from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({GROUPS, TEST_GROUPS})
 OF_ROWS = ("accuracy", "macro_f1", "expected_calibration_error")
@@ -164,38 +161,10 @@ def answer(
     """Trains on what was given, then says what test rows are."""
     refuse_unmet(protocol, recipe, given.classes)
     parts = given.parts
-    run = begun(protocol, parts, given.beside, seed, device)
-    train_rows = parts.train.to(device)
-    validation = parts.validation.to(device) if parts.validation is not None else None
-    kept = checkpoints.current()
-    resume = kept.read(run)
-
-    def plain(steps: int | None = None) -> float:
-        return time_plain(protocol, parts, seed, device, steps)
-
-    with first_stage(
-        protocol,
-        recipe,
-        train_rows,
-        begun(protocol, parts, given.beside, seed, device),
-        resume,
-        plain,
-    ) as stage:
-        kept.stage = stage.key or kept.stage
-        before = stage.before(plain)
-        with Clock(device, stage.cost or kept.earlier) as clock:
-            model = train(
-                recipe,
-                train_rows,
-                run,
-                protocol.budget.batch_size,
-                validation,
-                checkpoint=partial(kept.write, recipe, run, clock),
-                due=kept.due,
-                resume=stage.state or resume,
-                ended=partial(stage.ended, clock, before),
-            )
-    reference = stage.beside(plain, before, clock)
+    begins = partial(begun, protocol, parts, given.beside, seed, device)
+    plain = partial(time_plain, protocol, parts, seed, device)
+    made = learned(protocol, recipe, parts, begins, plain)
+    run, model = made.run, made.model
 
     test = ask()
     if test.groups is not None:
@@ -203,14 +172,13 @@ def answer(
         run.groups = test.groups.to(device)
     inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
     scores, predicted = answered(recipe, model, inputs, every, run)
-    passes = run.passes / (len(parts.train) * protocol.budget.epochs)
     return Answer(
         scores=scores.double().cpu(),
         predicted=predicted.cpu(),
-        timing=timed(clock, reference, passes, *stage.owed),
+        timing=made.timing,
         notes=run.notes,
-        continued=kept.times,
-        stage=kept.stage,
+        continued=made.continued,
+        stage=made.stage,
     )
 
 

@@ -20,14 +20,11 @@ from ltbench.tracks.classification import (
     score,
     split,
     time_plain,
-    timed,
 )
 from ltbench.tracks.dividing import Given, asked
+from ltbench.tracks.learning import learned
 from ltbench.tracks.recognition.problem import Recognition
-from ltbench.tracks.shared_stages import first_stage
-from ltbench.training import checkpoints
-from ltbench.training.engine import answered, train
-from ltbench.training.timing import Clock
+from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({"test_inputs"})
 
@@ -87,33 +84,10 @@ def answer(
     """Trains on what was given, then says what test rows are."""
     refuse_unmet(protocol, recipe, given.classes)
     parts = given.parts
-    run = begin(protocol, parts, seed, device)
-    train_rows = parts.train.to(device)
-    validation = parts.validation.to(device) if parts.validation is not None else None
-    kept = checkpoints.current()
-    resume = kept.read(run)
-
-    def plain(steps: int | None = None) -> float:
-        return time_plain(protocol, parts, seed, device, steps)
-
-    with first_stage(
-        protocol, recipe, train_rows, begin(protocol, parts, seed, device), resume, plain
-    ) as stage:
-        kept.stage = stage.key or kept.stage
-        before = stage.before(plain)
-        with Clock(device, stage.cost or kept.earlier) as clock:
-            model = train(
-                recipe,
-                train_rows,
-                run,
-                protocol.budget.batch_size,
-                validation,
-                checkpoint=partial(kept.write, recipe, run, clock),
-                due=kept.due,
-                resume=stage.state or resume,
-                ended=partial(stage.ended, clock, before),
-            )
-    reference = stage.beside(plain, before, clock)
+    begins = partial(begin, protocol, parts, seed, device)
+    plain = partial(time_plain, protocol, parts, seed, device)
+    made = learned(protocol, recipe, parts, begins, plain)
+    run, model = made.run, made.model
 
     test = ask()
     inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
@@ -124,15 +98,14 @@ def answer(
         used = recipe.adapt(copy.deepcopy(model), inputs[test.shuffled.to(device)], run)
         again = answered(recipe, used, inputs, every, run)
         adapted = again[0].double().cpu(), again[1].cpu()
-    passes = run.passes / (len(parts.train) * protocol.budget.epochs)
     return Answer(
         scores=scores.double().cpu(),
         predicted=predicted.cpu(),
-        timing=timed(clock, reference, passes, *stage.owed),
+        timing=made.timing,
         adapted=adapted,
         notes=run.notes,
-        continued=kept.times,
-        stage=kept.stage,
+        continued=made.continued,
+        stage=made.stage,
     )
 
 
