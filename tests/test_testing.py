@@ -325,18 +325,18 @@ def test_margins_stay_wider_for_rarer_classes_where_one_has_no_rows():
 
 
 def test_held_out_rows_that_reach_a_hook_are_found(monkeypatch):
-    from ltbench.tracks.recognition import track as recognition
+    from ltbench.tracks import learning
 
-    train = recognition.train
+    train = learning.train
 
-    def leaky(method, rows, run, batch_size, validation):
+    def leaky(method, rows, run, batch_size, validation, **keywords):
         inputs = torch.cat([rows.inputs, validation.inputs])
         labels = torch.cat([rows.labels, validation.labels])
-        return train(method, Rows(inputs, labels), run, batch_size, validation)
+        return train(method, Rows(inputs, labels), run, batch_size, validation, **keywords)
 
     report = check_method("erm")
     assert report.passed
-    monkeypatch.setattr(recognition, "train", leaky)
+    monkeypatch.setattr(learning, "train", leaky)
     found = {finding.check: finding for finding in check_method("erm").findings}
     assert found["held out rows stay out"].status == "failed"
 
