@@ -380,7 +380,7 @@ def test_a_pool_that_was_changed_is_refused(fixed, no_pools):
 
 def test_an_even_pool_is_another_one(fixed):
     parts = split(fixed, DIGITS, 0)
-    pool = distillation.Pool(fixed, parts, 0, CPU, DIGITS.fingerprint)
+    pool = distillation.Pool(fixed, parts, 0, CPU)
     ((start, plain),), ((same_start, even),) = pool(False), pool(True)
     assert torch.equal(start.head.weight, same_start.head.weight)
     assert not torch.equal(plain.head.weight, even.head.weight)

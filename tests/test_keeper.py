@@ -25,6 +25,33 @@ from ltbench.running.plan import plan
 from ltbench.tracks.dividing import Given, asked
 from ltbench.training.engine import hidden_order
 
+DISTILLED = """
+base = "distill-digits"
+name = "tiny-distill"
+steps = 20
+networks = 2
+
+[distilling]
+ipc = 3
+iterations = 4
+networks = 1
+epochs = 1
+"""
+COMPRESSED = """
+base = "compress-digits"
+name = "tiny-compress"
+
+[compressing]
+rows = 3
+factor = 4.0
+keep = 0.5
+
+[teacher]
+epochs = 1
+
+[budget]
+epochs = 2
+"""
 linux = pytest.mark.skipif(sys.platform != "linux", reason="cells have processes on Linux alone")
 landlock = pytest.mark.skipif(version() < 3, reason="this kernel has no Landlock that closes files")
 CHEATS = (
@@ -123,19 +150,36 @@ def test_records_of_others_stand_as_they_were(cheated):
 
 
 @linux
-def test_a_run_apart_gives_the_bits_of_one_in_a_single_process(tiny, tmp_path, monkeypatch):
-    recipes = ["erm", "logit-adjustment", "smote", "crt"]
-    one = run(tiny, recipes, 1, results=tmp_path / "one", jobs=1)
+@pytest.mark.parametrize(
+    ("problem", "recipes"),
+    [
+        (TINY, ["erm", "logit-adjustment", "smote", "crt"]),
+        (DISTILLED, ["random", "dm", "full(balanced=True)"]),
+        (COMPRESSED, ["kd", "mir"]),
+    ],
+)
+def test_a_run_apart_gives_the_bits_of_one_in_a_single_process(
+    tmp_path, monkeypatch, problem, recipes
+):
+    file = tmp_path / "problem.toml"
+    file.write_text(problem)
+    one = run(file, recipes, 1, results=tmp_path / "one", jobs=1)
     monkeypatch.setattr("ltbench.running.plan.can_fork", lambda device: False)
     monkeypatch.setattr("ltbench.running.execute.can_fork", lambda device: False)
-    other = run(tiny, recipes, 1, results=tmp_path / "other", jobs=1)
-    timed = {"seconds"}
+    other = run(file, recipes, 1, results=tmp_path / "other", jobs=1)
+    timed = {"evaluation_seconds", "twin_seconds", "latency"}
     for first, second in zip(one, other, strict=True):
-        assert first.measures.keys() - timed
-        assert (first.measures, first.recall, first.notes) == (
-            second.measures,
+        assert (first.status, second.status) == ("ok", "ok")
+        measured, again = (
+            {name: value for name, value in found.measures.items() if name not in timed}
+            for found in (first, second)
+        )
+        assert measured and measured == again
+        assert (first.recall, first.notes, first.details, first.control) == (
             second.recall,
             second.notes,
+            second.details,
+            second.control,
         )
         pair = (
             records.arrays_of(tmp_path / "one", first),

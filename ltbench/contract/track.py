@@ -119,8 +119,10 @@ class Asked:
 class Answer:
     """What a cell says of the rows that it was asked: scores [N, C] and decided labels [N].
 
-    `adapted` are both once more, after a method used the inputs. `timing` is what it cost, `notes`
-    are the run's, `continued` and `stage` tell what it went on from, as in an outcome.
+    Of several networks both have one dimension more, in front. `adapted` are both once more, after
+    a method used the inputs. `timing` is what it cost, `notes` are the run's, `continued` and
+    `stage` tell what it went on from, as in an outcome. `told` and `arrays` are what else the track
+    is to know of what was made, as numbers, texts and arrays.
     """
 
     scores: Tensor
@@ -130,6 +132,8 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     continued: int = 0
     stage: str = ""
+    told: dict[str, float | str] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,13 +141,14 @@ class Divided:
     """The data of a cell: what is `given` to train on, what it is asked, and how that is marked.
 
     Neither `given` nor what `ask` returns holds a label of a test row; `mark` alone knows them.
-    An answer has scores of so many `classes`.
+    An answer has scores of so many `classes`, and of so many `networks` where there are several.
     """
 
     given: Any
     ask: Callable[[], Asked]
     mark: Callable[[Answer], Outcome]
     classes: int
+    networks: int | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import torch
 from msgspec import Struct
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench.contract.track import Answer
@@ -40,6 +41,8 @@ class Said(Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     continued: int = 0
     stage: str = ""
+    told: dict[str, float | str] = {}
+    arrays: dict[str, Numbers] = {}
 
 
 def packed(
@@ -54,13 +57,15 @@ def packed(
     if answer is not None:
         adapted = answer.adapted
         told = {
-            "scores": _numbers(answer.scores),
-            "predicted": _numbers(answer.predicted),
-            "adapted": adapted and (_numbers(adapted[0]), _numbers(adapted[1])),
+            "scores": _of_tensor(answer.scores),
+            "predicted": _of_tensor(answer.predicted),
+            "adapted": adapted and (_of_tensor(adapted[0]), _of_tensor(adapted[1])),
             "timing": answer.timing,
             "notes": [line(note) for note in answer.notes],
             "continued": answer.continued,
             "stage": answer.stage,
+            "told": answer.told,
+            "arrays": {name: _numbers(array) for name, array in answer.arrays.items()},
         }
     said = Said(status=status, reason=reason, environment=environment, **told)
     try:
@@ -92,21 +97,25 @@ def unpacked(content: bytes) -> tuple[Said, Answer | None]:
         notes=said.notes,
         continued=said.continued,
         stage=said.stage,
+        told=said.told,
+        arrays={name: _array(numbers) for name, numbers in said.arrays.items()},
     )
     return said, answer
 
 
-def refuse_unfit(answer: Answer, rows: int, classes: int) -> None:
-    """Refuses an answer that is not of so many rows and classes.
+def refuse_unfit(answer: Answer, rows: int, classes: int, networks: int | None = None) -> None:
+    """Refuses an answer that is not of so many rows and classes, or not of so many networks.
 
     Raises:
         LTBenchError: it is not.
     """
+    shape = [rows] if networks is None else [networks, rows]
     for scores, predicted in ((answer.scores, answer.predicted), *filter(None, [answer.adapted])):
-        if list(scores.shape) != [rows, classes] or list(predicted.shape) != [rows]:
+        if list(scores.shape) != [*shape, classes] or list(predicted.shape) != shape:
+            of = "" if networks is None else f"{networks} networks, "
             raise LTBenchError(
                 f"scores {list(scores.shape)} and labels {list(predicted.shape)} are not those of "
-                f"{rows} rows and {classes} classes"
+                f"{of}{rows} rows and {classes} classes"
             )
         if not torch.isfinite(scores.double()).all():
             raise LTBenchError("scores are not finite numbers")
@@ -116,15 +125,22 @@ def refuse_unfit(answer: Answer, rows: int, classes: int) -> None:
             raise LTBenchError(f"a decided label is not in 0..{classes - 1}")
 
 
-def _numbers(tensor: Tensor) -> Numbers:
-    array = tensor.detach().cpu().contiguous().numpy()
+def _of_tensor(tensor: Tensor) -> Numbers:
+    return _numbers(tensor.detach().cpu().numpy())
+
+
+def _numbers(array: NDArray[Any]) -> Numbers:
     kind: Any = array.dtype.str
     return Numbers(kind, list(array.shape), array.tobytes())
 
 
 def _tensor(numbers: Numbers) -> Tensor:
+    return torch.from_numpy(_array(numbers))
+
+
+def _array(numbers: Numbers) -> NDArray[Any]:
     try:
         array = np.frombuffer(numbers.content, dtype=numbers.kind).reshape(numbers.shape)
     except ValueError as error:
         raise LTBenchError(f"its answer is none: {error}") from None
-    return torch.from_numpy(array.copy())
+    return array.copy()

@@ -237,7 +237,8 @@ class _Desk:
             record = structs.replace(record, environment=told)
             if answer is None or divided is None:
                 return structs.replace(record, status=said.status, reason=said.reason), None
-            refuse_unfit(answer, len(divided.ask().inputs), divided.classes)
+            rows = len(divided.ask().inputs)
+            refuse_unfit(answer, rows, divided.classes, divided.networks)
             outcome = divided.mark(answer)
             return recorded(self.track, record, outcome, notes)
         except LTBenchError as error:

@@ -32,8 +32,8 @@ class Given:
 
     def __getstate__(self) -> dict[str, Any]:
         """It travels with copies of its rows, and with nothing of what they were chosen from."""
-        rows = {name: getattr(self, name) for name in ("train", "validation")}
-        return {**vars(self), **{name: r and _copied(r) for name, r in rows.items()}}
+        held = vars(self)
+        return {n: _copied(one) if isinstance(one, Rows) else one for n, one in held.items()}
 
 
 def _untold() -> Rows:

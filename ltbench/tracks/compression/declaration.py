@@ -1,6 +1,6 @@
 """The declaration of compression: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,11 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
+    Answer,
     Arrays,
+    Asked,
     Check,
+    Divided,
     Finder,
     Floats,
     Followed,
@@ -25,7 +28,17 @@ from ltbench.tracks import classification
 from ltbench.tracks.classification import split
 from ltbench.tracks.compression.contract import Compressor
 from ltbench.tracks.compression.problem import Compression
-from ltbench.tracks.compression.track import SUPPLIES, few, left, load, run, seconds
+from ltbench.tracks.compression.track import (
+    SUPPLIES,
+    answer,
+    divide,
+    few,
+    left,
+    load,
+    run,
+    seconds,
+)
+from ltbench.tracks.dividing import Given
 
 
 def shown(name: str, label: str, **more: Any) -> Measure:
@@ -129,6 +142,22 @@ class CompressionTrack(Track[Compression]):
         device: torch.device,
     ) -> Outcome:
         return run(protocol, recipe, seed, source, device)
+
+    def divide(
+        self, protocol: Compression, seed: int, source: Dataset, needs: frozenset[str]
+    ) -> Divided:
+        return divide(protocol, seed, source, needs)
+
+    def answer(
+        self,
+        protocol: Compression,
+        recipe: Recipe,
+        seed: int,
+        given: Given,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.compression.checks import CHECKS

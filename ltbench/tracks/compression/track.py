@@ -6,7 +6,9 @@ which has as many. The last epoch of each is scored.
 """
 
 import copy
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from statistics import median
 
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from ltbench.contract.context import Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Finder, Outcome
+from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.imbalance import long_tailed
@@ -42,12 +44,16 @@ from ltbench.tracks.compression import pools
 from ltbench.tracks.compression.contract import CompressionGrants, Recovering
 from ltbench.tracks.compression.problem import Compression, by_rank
 from ltbench.tracks.compression.pruning import macs, size
+from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.kept_networks import digest
 from ltbench.training import events
-from ltbench.training.engine import predict, train
+from ltbench.training.engine import answered, train
 from ltbench.training.timing import Clock
 
-SUPPLIES = frozenset({"teacher", "ood"})
+OOD = "ood"
+SUPPLIES = frozenset({"teacher", OOD})
+NETWORKS = 3  # that answer: the compressed one, its twin's and the teacher
+SIZES = ("parameters", "of_teacher", "macs", "of_teachers")
 KIND = "teachers"
 TEACHERS = 2  # kept in a process, so that the recipes of a seed share theirs
 LATENCY_ROWS = 64
@@ -122,14 +128,78 @@ def run(
             rows.
     """
     refuse_unmet(protocol, recipe)
+    divided = divide(protocol, seed, dataset, recipe.all_needs)
+    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
+
+
+def divide(protocol: Compression, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
+    """The data of a cell: rows to train on, test inputs to be asked, and labels to mark with.
+
+    The pool of other images is there for a recipe that needs it.
+    """
     parts = split(protocol, dataset, seed)
-    ood = pool_of(dataset).to(device) if "ood" in recipe.all_needs else None
+    few_rows = few(protocol, parts, seed)
+    ood = pool_of(dataset) if OOD in needs else None
+    test = cache(parts.test)
+    paper = cache(lambda: asked(test(), seed))
+
+    def mark(answer: Answer) -> Outcome:
+        if ood is not None:
+            pools.refuse_overlap(ood, test().inputs, protocol.ood)
+        labels, place = test().labels, paper()[1]
+        (told, predictions), (told_twin, of_twin) = (
+            score(protocol, rows, labels, answer.scores[k][place], answer.predicted[k][place])
+            for k, rows in enumerate(few_rows)
+        )
+        taught = answer.predicted[2][place].numpy()
+        sizes = {name: int(answer.told[name]) for name in SIZES}
+        made = {
+            "twin": told_twin[protocol.scoring.metrics[0]],
+            "parameters": sizes["parameters"],
+            "macs": sizes["macs"],
+            **left(*sizes.values()),
+            "latency": float(answer.told["latency"]),
+            "agreement": float((predictions.predicted == taught).mean()),
+            "twin_seconds": float(answer.told["twin_seconds"]),
+        }
+        counts = few_rows[0].class_counts
+        arrays = predictions.arrays(len(counts))
+        arrays["twin_predicted"] = of_twin.predicted.astype(arrays["predicted"].dtype)
+        return Outcome(
+            measures={**told, **made},
+            timing=answer.timing,
+            recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
+            class_counts=counts,
+            arrays=arrays,
+            notes=answer.notes,
+            details=Compressed(str(answer.told["teacher"]), told_twin),
+            control=sizes["parameters"] >= sizes["of_teacher"],
+        )
+
+    classes = len(dataset.classes)
+    given = Given(parts.train, parts.validation, parts.class_counts, classes, ood)
+    return Divided(given, lambda: paper()[0], mark, classes, NETWORKS)
+
+
+def answer(
+    protocol: Compression,
+    recipe: Recipe,
+    seed: int,
+    given: Given,
+    ask: Callable[[], Asked],
+    device: torch.device,
+) -> Answer:
+    """Compresses on what was given, then says what test rows are: by the network that the few rows
+    led to, by the one of their balanced twin, and by the teacher."""
+    refuse_unmet(protocol, recipe)
+    parts = given.parts
+    ood = None if given.beside is None else given.beside.to(device)
     tailed, twin = few(protocol, parts, seed)
     teacher = Teachers(protocol, parts, seed, device)()
     time_plain(protocol, tailed, seed, device, WARM_UP_STEPS)
     before = time_plain(protocol, tailed, seed, device)
     clocks = [Clock(device), Clock(device)]
-    runs: list[tuple[Recovering, Run]] = []
+    runs: list[tuple[Method, Run]] = []
     for clock, rows in zip(clocks, (tailed, twin), strict=True):
         run = begin(protocol, rows, seed, device)
         run.model = copy.deepcopy(teacher).requires_grad_(True)
@@ -142,44 +212,30 @@ def run(
         runs.append((own, run))
     after = time_plain(protocol, tailed, seed, device)
 
-    test = parts.test().to(device)
-    if ood is not None:
-        pools.refuse_overlap(ood, test.inputs, protocol.ood)
-    scored = []
-    for (own, run), rows in zip(runs, (tailed, twin), strict=True):
-        assert run.model is not None
-        found = predict(own, run.model, test.inputs, run)
-        scored.append(score(protocol, rows, test.labels, *found))
-    (told, predictions), (told_twin, of_twin) = scored
+    inputs = ask().inputs.to(device)
+    every, said = torch.arange(len(inputs), device=device), []
     run, model = runs[0][1], runs[0][1].model
     assert model is not None
-    taught = predict(Method(), teacher, test.inputs, run)[1].cpu().numpy()
-    inputs = run.plain(tailed.train.inputs[:LATENCY_ROWS].to(device))
-    parameters, operations = (
-        (size(model), size(teacher)),
-        (macs(model, inputs), macs(teacher, inputs)),
-    )
-    made = {
-        "twin": told_twin[protocol.scoring.metrics[0]],
-        "parameters": parameters[0],
-        "macs": operations[0],
-        **left(*parameters, *operations),
-        "latency": round(latency(model, teacher, inputs), 4),
-        "agreement": float((predictions.predicted == taught).mean()),
-        "twin_seconds": round(clocks[1].seconds, 6),
-    }
-    arrays = predictions.arrays(len(tailed.class_counts))
-    arrays["twin_predicted"] = of_twin.predicted.astype(arrays["predicted"].dtype)
+    for method, its_run, network in (
+        *((own, one, one.model) for own, one in runs),
+        (Method(), run, teacher),
+    ):
+        assert network is not None
+        said.append(answered(method, network, inputs, every, its_run))
+    some = run.plain(tailed.train.inputs[:LATENCY_ROWS].to(device))
+    sizes = (size(model), size(teacher), macs(model, some), macs(teacher, some))
     passes = run.passes / (len(tailed.train) * protocol.budget.epochs)
-    return Outcome(
-        measures={**told, **made},
+    return Answer(
+        scores=torch.stack([scores.double().cpu() for scores, _ in said]),
+        predicted=torch.stack([predicted.cpu() for _, predicted in said]),
         timing=timed(clocks[0], (before + after) / 2, passes),
-        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
-        class_counts=tailed.class_counts,
-        arrays=arrays,
         notes=run.notes,
-        details=Compressed(digest(teacher), told_twin),
-        control=parameters[0] >= parameters[1],
+        told={
+            **dict(zip(SIZES, sizes, strict=True)),
+            "latency": round(latency(model, teacher, some), 4),
+            "twin_seconds": round(clocks[1].seconds, 6),
+            "teacher": digest(teacher),
+        },
     )
 
 

@@ -1,6 +1,6 @@
 """The declaration of distillation: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from ltbench.contract.context import Rows
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
+    Answer,
     Arrays,
+    Asked,
     Check,
+    Divided,
     Finder,
     Floats,
     Followed,
@@ -26,7 +29,8 @@ from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
 from ltbench.tracks import classification
 from ltbench.tracks.classification import split
 from ltbench.tracks.distillation.problem import Distillation
-from ltbench.tracks.distillation.track import SUPPLIES, WHOLE, run
+from ltbench.tracks.distillation.track import SUPPLIES, WHOLE, answer, divide, run
+from ltbench.tracks.dividing import Given
 
 
 class DistillationTrack(Track[Distillation]):
@@ -103,6 +107,22 @@ class DistillationTrack(Track[Distillation]):
         device: torch.device,
     ) -> Outcome:
         return run(protocol, recipe, seed, source, device)
+
+    def divide(
+        self, protocol: Distillation, seed: int, source: Dataset, needs: frozenset[str]
+    ) -> Divided:
+        return divide(protocol, seed, source, needs)
+
+    def answer(
+        self,
+        protocol: Distillation,
+        recipe: Recipe,
+        seed: int,
+        given: Given,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.distillation.checks import CHECKS

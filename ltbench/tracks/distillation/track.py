@@ -6,8 +6,9 @@ does in training, and scores the last epoch of each on the test split.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from ltbench.contract.context import Grants, Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Outcome
+from ltbench.contract.track import Answer, Arrays, Asked, Divided, Outcome
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.schema import Imbalance
@@ -38,12 +39,16 @@ from ltbench.tracks.classification import (
     timed,
 )
 from ltbench.tracks.distillation.problem import Distillation, Distilling
+from ltbench.tracks.dividing import Given, asked
 from ltbench.training import events
-from ltbench.training.engine import checked, portions, predict, stream_seed, train
+from ltbench.training.engine import answered, checked, portions, stream_seed, train
 from ltbench.training.timing import Clock, aside
 
 WHOLE = "full"  # the recipe that keeps the whole set
-SUPPLIES = frozenset({"ipc", "whole"})
+WHOLE_SET = "whole"  # the need of a control
+SUPPLIES = frozenset({"ipc", WHOLE_SET})
+TOLD = ("images", "duplicates", "bytes", "evaluation_seconds")
+KEPT = ("distilled", "distilled_labels")
 KIND = "pools"
 COST = ("seconds", "work", "passes")
 POOLS = 2  # kept in a process, so that the recipes of a seed share theirs
@@ -90,12 +95,13 @@ class Pool:
     parts: Parts
     seed: int
     device: torch.device
-    content: str
     owed: Trained = field(default_factory=lambda: Trained([], 0.0, 0.0, 0))
 
     def __call__(self, balanced: bool = False) -> Networks:
-        told = [self.protocol.hash, self.content, self.seed, balanced]
-        key = kept_networks.key_of(self.protocol, self.device, told)
+        told, train = [self.protocol.hash, self.seed, balanced], self.parts.train
+        rows = chain(train.portions(), (train.labels,))
+        with aside():
+            key = kept_networks.key_of(self.protocol, self.device, told, rows)
         if key not in _trained:
             while len(_trained) >= POOLS:
                 del _trained[next(iter(_trained))]
@@ -189,57 +195,102 @@ def run(
         LTBenchError: the protocol does not fit the data, or the rows are not within the budget.
     """
     refuse_unmet(protocol, recipe)
+    divided = divide(protocol, seed, dataset, recipe.all_needs)
+    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
+
+
+def divide(protocol: Distillation, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
+    """The data of a cell: rows to train on, test inputs to be asked, and labels to mark with.
+
+    As many rows of every class as the largest has are there for a recipe that needs them.
+    """
     parts = split(protocol, dataset, seed)
+    test = cache(parts.test)
+    paper = cache(lambda: asked(test(), seed))
+    control = WHOLE_SET in needs
+
+    def mark(answer: Answer) -> Outcome:
+        labels, place = test().labels, paper()[1]
+        scored = [
+            score(protocol, parts, labels, scores[place], predicted[place])
+            for scores, predicted in zip(answer.scores, answer.predicted, strict=True)
+        ]
+        measures, predictions = over_networks(scored)
+        made = {} if control else {name: answer.arrays[name] for name in KEPT}
+        return Outcome(
+            measures={**measures, **{name: float(answer.told[name]) for name in TOLD}},
+            timing=answer.timing,
+            recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
+            class_counts=parts.class_counts,
+            arrays=predictions.arrays(len(parts.class_counts)) | made,
+            notes=answer.notes,
+            details=Distilled(protocol.networks),
+            control=control,
+        )
+
+    every = whole(protocol, dataset, seed) if control else None
+    classes = len(dataset.classes)
+    given = Given(parts.train, parts.validation, parts.class_counts, classes, every)
+    return Divided(given, lambda: paper()[0], mark, classes, protocol.networks)
+
+
+def answer(
+    protocol: Distillation,
+    recipe: Recipe,
+    seed: int,
+    given: Given,
+    ask: Callable[[], Asked],
+    device: torch.device,
+) -> Answer:
+    """Distils what was given and trains networks on that, then says what test rows are."""
+    refuse_unmet(protocol, recipe)
+    parts, every = given.parts, given.beside
     time_plain(protocol, parts, seed, device, WARM_UP_STEPS)
     before = time_plain(protocol, parts, seed, device)
     run = begin(protocol, parts, seed, device)
-    pool = Pool(protocol, parts, seed, device, dataset.fingerprint)
-    control = "whole" in recipe.all_needs
+    pool = Pool(protocol, parts, seed, device)
     run.granted = DistillationGrants(
         ipc=protocol.distilling.ipc,
         distilling=protocol.distilling,
         pool=pool,
-        whole=(lambda: whole(protocol, dataset, seed).to(device)) if control else None,
+        whole=None if every is None else lambda: every.to(device),
     )
     train_rows = parts.train.to(device)
     with events.part(0, 2), Clock(device) as clock:
         rows = recipe.resample(train_rows, run)
     after = time_plain(protocol, parts, seed, device)
-    rows = kept(rows, train_rows, run, None if control else protocol.distilling.ipc)
+    rows = kept(rows, train_rows, run, None if every is not None else protocol.distilling.ipc)
     repeated = duplicates(rows)
     if repeated:
         run.note(f"{repeated} of {len(rows)} images repeat another")
 
     with Clock(device) as evaluation:
-        test = parts.test().to(device)
-        rest, scored = Rest(*recipe.methods), []
+        rest, trained = Rest(*recipe.methods), []
         for k in range(protocol.networks):
             own = copy.deepcopy(rest)
             fresh = begin(protocol, parts, stream_seed(seed, f"evaluation {k}"), device)
             fresh.phase = replace(fresh.phase, epochs=epochs_on(protocol, len(rows)))
             with events.part(protocol.networks + k, 2 * protocol.networks):
-                model = train(own, rows, fresh, protocol.budget.batch_size)
-            found = predict(own, model, test.inputs, fresh)
-            scored.append(score(protocol, parts, test.labels, *found))
-            run.notes += [note for note in fresh.notes if note not in run.notes]
-    measures, predictions = over_networks(scored)
-    told = {
-        "images": len(rows),
-        "duplicates": repeated,
-        "bytes": rows.inputs.numel() * rows.inputs.element_size(),
-        "evaluation_seconds": round(evaluation.seconds, 6),
-    }
+                trained.append((own, train(own, rows, fresh, protocol.budget.batch_size), fresh))
+        inputs = ask().inputs.to(device)
+        places = torch.arange(len(inputs), device=device)
+        said = [answered(own, model, inputs, places, fresh) for own, model, fresh in trained]
+    for _, _, fresh in trained:
+        run.notes += [note for note in fresh.notes if note not in run.notes]
     passes = (run.passes + pool.owed.passes) / (len(parts.train) * protocol.budget.epochs)
     reference_work = (before + after) / 2
-    return Outcome(
-        measures={**measures, **told},
+    return Answer(
+        scores=torch.stack([scores.double().cpu() for scores, _ in said]),
+        predicted=torch.stack([predicted.cpu() for _, predicted in said]),
         timing=timed(clock, reference_work, passes, pool.owed.seconds, pool.owed.work),
-        recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
-        class_counts=parts.class_counts,
-        arrays=predictions.arrays(len(parts.class_counts)) | ({} if control else stored(rows)),
         notes=run.notes,
-        details=Distilled(protocol.networks),
-        control=control,
+        told={
+            "images": len(rows),
+            "duplicates": repeated,
+            "bytes": rows.inputs.numel() * rows.inputs.element_size(),
+            "evaluation_seconds": round(evaluation.seconds, 6),
+        },
+        arrays={} if every is not None else stored(rows),
     )
 
 
