@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ltbench.contract.track import Board as Board
     from ltbench.contract.track import Divided as Divided
     from ltbench.contract.track import Outcome as Outcome
+    from ltbench.contract.track import Sheet as Sheet
     from ltbench.contract.track import Table as Table
     from ltbench.contract.track import Track as Track
     from ltbench.datasets import Dataset as Dataset
@@ -74,6 +75,7 @@ _HOMES = {
     "Rule": "contract.method",
     "Run": "contract.context",
     "Share": "contract.method",
+    "Sheet": "contract.track",
     "Table": "contract.track",
     "Timing": "results.records",
     "Track": "contract.track",

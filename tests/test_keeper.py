@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from conftest import TINY
 from ltbench import LTBenchError, protocol
 from ltbench.api import run
 from ltbench.contract.context import Chosen, Rows
-from ltbench.contract.track import Answer
-from ltbench.registry.registry import Registry, installed
+from ltbench.contract.track import Answer, Track
+from ltbench.registry.registry import Registry
 from ltbench.results import records
 from ltbench.results.records import Record, Timing
 from ltbench.running.answers import packed, refuse_unfit, unpacked
@@ -23,6 +24,7 @@ from ltbench.running.closing import Closed, version
 from ltbench.running.execute import execute
 from ltbench.running.plan import plan
 from ltbench.tracks.dividing import Given, asked
+from ltbench.tracks.recognition.declaration import RecognitionTrack
 from ltbench.training.engine import hidden_order
 
 DISTILLED = """
@@ -51,6 +53,59 @@ epochs = 1
 
 [budget]
 epochs = 2
+"""
+TABLE = """
+name = "small-table"
+version = 1
+track = "tabular"
+description = "A table, for tests."
+recipes = ["erm"]
+seeds = 1
+
+[tables.wine]
+source = "scikit-learn/wine"
+fingerprint = "1570c9b303c0563f"
+factor = 5
+
+[learners]
+tree = {min_samples_leaf = 5}
+mlp = {steps = 8}
+
+[scoring]
+folds = 2
+
+[compute]
+threads = 1
+"""
+REMEMBERS = """
+    import os
+    from ltbench import Method, hookimpl
+
+    class Remembers(Method):
+        name = "remembers"
+        reference = "none: a test"
+        models = frozenset({"network", "estimator"})
+        known = set()
+
+        def scores(self, output, run):
+            self.known.add(run.seed)
+            run.note("knows " + " ".join(map(str, sorted(self.known))))
+            return output
+
+    class Ends(Method):
+        name = "ends"
+        reference = "none: a test"
+        models = frozenset({"network", "estimator"})
+
+        def prepare(self, run):
+            if run.seed == 1:
+                print("farewell")
+                os._exit(3)
+
+    @hookimpl
+    def register_methods(register):
+        register(Remembers)
+        register(Ends)
 """
 linux = pytest.mark.skipif(sys.platform != "linux", reason="cells have processes on Linux alone")
 landlock = pytest.mark.skipif(version() < 3, reason="this kernel has no Landlock that closes files")
@@ -156,6 +211,7 @@ def test_records_of_others_stand_as_they_were(cheated):
         (TINY, ["erm", "logit-adjustment", "smote", "crt"]),
         (DISTILLED, ["random", "dm", "full(balanced=True)"]),
         (COMPRESSED, ["kd", "mir"]),
+        (TABLE, ["threshold", "smote", "la-tau", "balanced-bagging"]),
     ],
 )
 def test_a_run_apart_gives_the_bits_of_one_in_a_single_process(
@@ -175,12 +231,14 @@ def test_a_run_apart_gives_the_bits_of_one_in_a_single_process(
             for found in (first, second)
         )
         assert measured and measured == again
-        assert (first.recall, first.notes, first.details, first.control) == (
+        assert (first.recall, first.notes, first.control) == (
             second.recall,
             second.notes,
-            second.details,
             second.control,
         )
+        for part in (p for one in (first, second) for p in one.details.get("parts", {}).values()):
+            del part["timing"]
+        assert first.details == second.details
         pair = (
             records.arrays_of(tmp_path / "one", first),
             records.arrays_of(tmp_path / "other", second),
@@ -205,8 +263,34 @@ def test_the_process_that_forks_workers_holds_no_data(tiny, tmp_path):
 
 
 @linux
-def test_a_track_that_does_not_divide_is_run_as_before(tmp_path):
-    assert plan(installed(), "distill-digits", ["random"], 1, tmp_path).keeper is None
+def test_a_track_that_does_not_divide_is_run_as_before(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(RecognitionTrack, "divide", Track.divide)
+    assert plan(Registry(), tiny, ["erm"], 1, tmp_path).keeper is None
+
+
+@linux
+def test_parts_of_a_cell_that_know_what_others_are_asked_are_run_apart(tmp_path):
+    table, methods = tmp_path / "table.toml", tmp_path / "remembers.py"
+    table.write_text(TABLE)
+    methods.write_text(textwrap.dedent(REMEMBERS))
+    plugin = {"plugins": [methods], "results": tmp_path / "results", "jobs": 2}
+    found = {one.recipe: one for one in run(table, ["remembers", "ends"], 1, **plugin)}
+    assert found["remembers"].status == found["erm"].status == "ok"
+    assert found["remembers"].details["parts"]["tree"]["notes"] == ["knows 0", "knows 1"]
+    assert found["remembers"].measures == found["erm"].measures
+    assert found["ends"].status == "failed"
+    told = "its process ended with exit code 3 before the cell was done; it last printed: farewell"
+    assert found["ends"].reason == told
+
+
+@linux
+def test_a_table_that_cannot_be_had_costs_its_own_cells(tmp_path):
+    table = tmp_path / "table.toml"
+    torn = TABLE.replace("[tables.wine]", "[tables.torn]").replace("1570c9b3", "00000000")
+    table.write_text(TABLE + torn[torn.index("[tables") : torn.index("[learners")])
+    found = {one.table: one for one in run(table, ["erm"], 1, results=tmp_path / "results")}
+    assert (found["wine"].status, found["torn"].status) == ("ok", "failed")
+    assert "00000000" in found["torn"].reason
 
 
 @linux

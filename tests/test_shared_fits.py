@@ -131,8 +131,8 @@ def test_recipes_that_differ_after_the_fit_share_it_and_end_in_the_bits_of_cells
     unshared = [recipe for recipe, record in shared.items() if not record.stage]
     assert unshared == ["class-weights", "erm"]  # the first fits for all
     keys = {path.stem for path in folder.glob("*.pt")}
-    assert len(keys) == 5 and set(shared["threshold"].stage.split(",")) == keys
-    assert len(shared["la-tau"].stage.split(",")) == 1  # it acts on networks alone
+    assert len(keys) == 10 and set(shared["threshold"].stage.split(",")) == keys
+    assert len(shared["la-tau"].stage.split(",")) == 2  # it acts on networks alone, in two folds
 
 
 def test_whoever_comes_first_fits_for_those_after(go):

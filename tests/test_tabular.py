@@ -160,9 +160,11 @@ def test_no_hook_is_given_a_row_to_score(small):
     for k in (0, 1):
         place = stratified(marked.labels, 2, 7)
         held_out = changed(marked, np.flatnonzero(place == k), 1e6)
-        fold = tabular.cut(held_out, 7, 3)[k]
-        spy = Watching()
-        tabular.scored(protocol(small), Recipe(spy), 14 + k, held_out, "tree", fold)
+        fixed, spy = protocol(small), Watching()
+        sheet = tabular.divide(fixed, 7, held_out).sheets[k]
+        turn = tabular.Turn(fixed, Recipe(spy), sheet.given, "tree")
+        turn.learn()
+        turn.say(sheet.ask().inputs)
         assert spy.seen
         assert all((inputs < 1e4).all() for inputs in spy.seen)
 
@@ -317,7 +319,7 @@ def test_a_class_that_has_rows_to_score_alone_is_refused_or_trained_around(small
     known = with_learners(small, tree="", mlp="steps = 4")
     fold = tabular.cut(table((30, 12, 8), words=False), 0, 2)[0]
     rows = fold.train[fold.train.labels < 2]
-    lacking = tabular.Fold(rows, fold.test)
+    lacking = tabular.Fold(rows, fold.test, 3)
     with pytest.raises(LTBenchError, match="^class 2 has no training rows$"):
         tabular.fit(known, recipe("erm"), "tree", rows, lacking, 0)
     fitted = tabular.fit(known, recipe("balanced-softmax"), "mlp", rows, lacking, 0)

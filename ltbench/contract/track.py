@@ -142,13 +142,28 @@ class Divided:
 
     Neither `given` nor what `ask` returns holds a label of a test row; `mark` alone knows them.
     An answer has scores of so many `classes`, and of so many `networks` where there are several.
+    Where rows that one part of a cell is trained on are test rows of another, `further` are what
+    the other parts are given and asked, each in a process of its own; `mark` takes all answers.
     """
 
     given: Any
     ask: Callable[[], Asked]
-    mark: Callable[[Answer], Outcome]
+    mark: Callable[..., Outcome]
     classes: int
     networks: int | None = None
+    further: "tuple[Sheet, ...]" = ()
+
+    @property
+    def sheets(self) -> "tuple[Sheet, ...]":
+        return (Sheet(self.given, self.ask), *self.further)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What one process of a cell is `given`, and what it is asked."""
+
+    given: Any
+    ask: Callable[[], Asked]
 
 
 @dataclass(frozen=True)
@@ -196,7 +211,8 @@ class Track(Generic[P]):
     what boards derive, and `tables` those of a board beside the two that all have. `doing` names
     what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
     measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
-    `made_in` is the module that runs its cells, where that is another than the class's own.
+    `made_in` is the module that runs its cells, where that is another than the class's own, and
+    `sheets` in how many parts `divide` divides a cell.
     `scaffolds` is a folder of what `ltbench new` begins from where the common files do not serve,
     `example` a protocol of the track that takes seconds.
     `tunes` says that it runs protocols of trials, whose `trial_share` is above 0; `plain` is the
@@ -216,6 +232,7 @@ class Track(Generic[P]):
     unit: ClassVar[str] = "plain training"
     loss: ClassVar[str] = ""
     made_in: ClassVar[str] = ""
+    sheets: ClassVar[int] = 1
     scaffolds: ClassVar[Path | None] = None
     example: ClassVar[str] = ""
     tunes: ClassVar[bool] = False

@@ -26,7 +26,7 @@ from ltbench.running.cell_locks import Claims
 from ltbench.running.closing import Closed
 from ltbench.running.keeper import MOST_WORDS, Seat, sit
 from ltbench.running.plan import RESULTS, Event, Plan, Watcher, finished
-from ltbench.running.processes import Limits, Worker, can_fork, tell, tell_bytes
+from ltbench.running.processes import Limits, Worker, can_fork, forked, tell, tell_bytes
 from ltbench.running.request import jobs_of
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
@@ -230,9 +230,10 @@ def _begins(
     def seated(cell: Cell) -> _Running:
         seat = keeper.seat(cell, blank(cell, HERE), plan.results)
         ours = [keeper.control, *(one.seat.result for one in running if one.seat is not None)]
-        room = _Room(seat.desk, closed, bool(plan.closed), scratch, [*ours, seat.result])
+        room = _Room(seat.desks, closed, bool(plan.closed), scratch, [*ours, seat.result])
         worker = Worker(partial(_answer, plan, cell, room, _say if told else None), limits)
-        seat.desk.close()
+        for desk in seat.desks:
+            desk.close()
         return _Running(cell, worker, seat)
 
     try:
@@ -257,10 +258,10 @@ def _shut(plan: Plan) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Room:
-    """Where a worker sits: its end of the pipe to the keeper, what is closed to it, a folder for
+    """Where a worker sits: its ends of the pipes to the keeper, what is closed to it, a folder for
     what it writes meanwhile, and the ends of pipes that are not its own."""
 
-    desk: Any
+    desks: list[Any]
     closed: Closed
     sealed: bool
     scratch: Path
@@ -277,20 +278,29 @@ class _Room:
 def _answer(plan: Plan, cell: Cell, room: _Room, listener: events.Listener | None) -> None:
     """Runs a cell on what the keeper gives, and tells the keeper what came of it."""
     room.enter()
+    if len(room.desks) == 1:
+        _answer_at(room.desks[0], plan, cell, listener)
+    else:  # none knows what another is given
+        for desk in room.desks:
+            others = [one for one in room.desks if one is not desk]
+            forked(partial(_answer_at, desk, plan, cell, listener), others)
+    tell_bytes(ANSWERED)
+
+
+def _answer_at(desk: Any, plan: Plan, cell: Cell, listener: events.Listener | None) -> None:
     checkpoint = _checkpoint(plan, cell)
     if plan.fresh:
         checkpoint.drop()
     with events.heard_by(listener):
         answer, status, reason = answer_cell(
-            cell, partial(sit, room.desk), plan.device, checkpoint, plan.shares
+            cell, partial(sit, desk), plan.device, checkpoint, plan.shares
         )
     here = environment.described(plan.device, plan.protocol.compute.threads)
     try:
         said = packed(answer, here, status, reason)
     except LTBenchError as error:
         said = packed(None, here, "failed", str(error))
-    room.desk.send_bytes(said)
-    tell_bytes(ANSWERED)
+    desk.send_bytes(said)
 
 
 def _say(message: events.Told) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -23,7 +24,7 @@ import msgspec
 import torch
 from msgspec import Struct, structs
 
-from ltbench.contract.track import Asked, Divided, Track
+from ltbench.contract.track import Answer, Asked, Divided, Sheet, Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.results import records
@@ -34,7 +35,6 @@ from ltbench.running.processes import Died, Limits, Worker
 from ltbench.texts import line
 from ltbench.training.failures import named
 
-CPU = torch.device("cpu")
 NOT_DUMPABLE = 4  # PR_SET_DUMPABLE of prctl(2): its memory is not another's to read
 MOST_WORDS = 2**16  # bytes that a worker says at a time before it answers
 ASKS = b""
@@ -64,9 +64,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Seat:
-    """A worker's place: its own end of a pipe to the keeper, and where its record comes from."""
+    """A worker's place: its own ends of pipes to the keeper, one for each part of the cell that has
+    a process of its own, and where its record comes from."""
 
-    desk: Any
+    desks: list[Any]
     result: Any
 
 
@@ -82,16 +83,17 @@ class Keeper:
         track: Track[Any],
         protocol: Protocol,
         load: Callable[[], Mapping[str, Any]],
+        device: torch.device,
     ) -> None:
-        self.load = load
+        self.load, self.sheets = load, track.sheets
         context = multiprocessing.get_context("fork")
         self.control, theirs = context.Pipe(duplex=True)
-        work = _Desk(track, protocol, load, theirs, self.control)
+        work = _Desk(track, protocol, load, device, theirs, self.control)
         self.worker = Worker(work.run, Limits())
         theirs.close()
         self._finalizer = weakref.finalize(self, _end, self.worker, os.getpid())
         told = self._reply()
-        self.told: dict[str, Held] = told
+        self.told: dict[str, Held | LTBenchError] = told
 
     def seconds(self, table: str, device: torch.device) -> float:
         """About what a plain cell takes."""
@@ -101,17 +103,17 @@ class Keeper:
     def seat(self, cell: Cell, template: Record, results: Path) -> Seat:
         """A place for the worker of a cell, whose record is written under `results`."""
         context = multiprocessing.get_context("fork")
-        desk, its_end = context.Pipe(duplex=True)
+        desks, its_ends = zip(*(context.Pipe(duplex=True) for _ in range(self.sheets)), strict=True)
         result, its_result = context.Pipe(duplex=False)
         needs = sorted(cell.recipe.all_needs)
         content = msgspec.msgpack.encode(template)
         self._send(
             Request("seat", cell.table, "cpu", cell.seed, needs, os.path.abspath(results), content)
         )
-        for end in (its_end, its_result):
+        for end in (*its_ends, its_result):
             reduction.send_handle(self.control, end.fileno(), self.worker.process.pid)
             end.close()
-        return Seat(desk, result)
+        return Seat([*desks], result)
 
     def end(self) -> None:
         """Ends its process."""
@@ -142,6 +144,12 @@ def _end(worker: Worker, owner: int) -> None:
         worker.kill()
 
 
+def _told(source: Any) -> Held | LTBenchError:
+    if isinstance(source, LTBenchError):
+        return source
+    return Held(source.fingerprint, tuple(getattr(source, "notes", ())))
+
+
 class _Desk:
     """The keeper's own side: reads the data, then serves requests and workers, each in a thread."""
 
@@ -150,10 +158,11 @@ class _Desk:
         track: Track[Any],
         protocol: Protocol,
         load: Callable[[], Mapping[str, Any]],
+        device: torch.device,
         control: Any,
         other: Any,
     ) -> None:
-        self.track, self.protocol, self.load = track, protocol, load
+        self.track, self.protocol, self.load, self.device = track, protocol, load, device
         self.control, self.other = control, other
         self.alone = threading.Lock()  # one thread computes at a time, others wait for workers
 
@@ -164,16 +173,11 @@ class _Desk:
         torch.set_num_threads(self.protocol.compute.threads)
         try:
             self.sources = dict(self.load())
-            self.track.plan(self.protocol, self.sources, CPU)
+            self.track.plan(self.protocol, self.sources, self.device)
         except LTBenchError as error:
             self.control.send(error)
             return
-        self.control.send(
-            {
-                table: Held(source.fingerprint, tuple(getattr(source, "notes", ())))
-                for table, source in self.sources.items()
-            }
-        )
+        self.control.send({table: _told(source) for table, source in self.sources.items()})
         while True:
             try:
                 request = msgspec.msgpack.decode(self.control.recv_bytes(), type=Request)
@@ -182,7 +186,7 @@ class _Desk:
             if request.what == "seconds":
                 self.control.send(self._seconds(request))
                 continue
-            ends = [reduction.recv_handle(self.control) for _ in range(2)]
+            ends = [reduction.recv_handle(self.control) for _ in range(self.track.sheets + 1)]
             threading.Thread(target=self._seated, args=(request, *ends), daemon=True).start()
 
     def _seconds(self, request: Request) -> float | LTBenchError:
@@ -192,34 +196,35 @@ class _Desk:
         except LTBenchError as error:
             return error
 
-    def _seated(self, request: Request, desk_end: int, result_end: int) -> None:
+    def _seated(self, request: Request, *ends: int) -> None:
         """Serves one worker; without its answer nothing is said, as it has died."""
-        with Connection(desk_end) as desk, Connection(result_end, readable=False) as result:
+        with ExitStack() as open_:
+            desks = [open_.enter_context(Connection(end)) for end in ends[:-1]]
+            result = open_.enter_context(Connection(ends[-1], readable=False))
             try:
-                result.send(self._served(request, desk))
+                result.send(self._served(request, desks))
             except (EOFError, OSError):
                 return
 
-    def _served(self, request: Request, desk: Any) -> Record | LTBenchError:
+    def _served(self, request: Request, desks: list[Pipe]) -> Record | LTBenchError:
         record = msgspec.msgpack.decode(request.record, type=Record)
         results = Path(request.results)
         source = self.sources[request.table]
         needs = frozenset(request.needs)
-        try:
-            with self.alone:
-                divided = self.track.divide(self.protocol, request.seed, source, needs)
-            assert divided is not None
-            given: Any = divided.given
-        except LTBenchError as error:
-            divided, given = None, error
-        desk.send_bytes(pickle.dumps(given, protocol=5))
-        said = desk.recv_bytes()
-        while said == ASKS:
-            assert divided is not None
-            with self.alone:
-                asked = pickle.dumps(divided.ask(), protocol=5)
-            desk.send_bytes(asked)
-            said = desk.recv_bytes()
+        divided: Divided | None = None
+        refusal = source if isinstance(source, LTBenchError) else None
+        if refusal is None:
+            try:
+                with self.alone:
+                    divided = self.track.divide(self.protocol, request.seed, source, needs)
+                assert divided is not None
+            except LTBenchError as error:
+                refusal = error
+        sheets = None if divided is None else divided.sheets
+        said = [
+            self._sat(desk, refusal if sheets is None else sheets[k])
+            for k, desk in enumerate(desks)
+        ]
         with self.alone:
             done, arrays = self._marked(record, divided, said, list(getattr(source, "notes", ())))
             try:
@@ -227,19 +232,36 @@ class _Desk:
             except LTBenchError as error:
                 return error
 
+    def _sat(self, desk: Pipe, sheet: Sheet | LTBenchError | None) -> bytes:
+        """What a worker says in the end that is given a sheet, or why there is none."""
+        given = sheet.given if isinstance(sheet, Sheet) else sheet
+        desk.send_bytes(pickle.dumps(given, protocol=5))
+        said = desk.recv_bytes()
+        while said == ASKS:
+            assert isinstance(sheet, Sheet)
+            with self.alone:
+                asked = pickle.dumps(sheet.ask(), protocol=5)
+            desk.send_bytes(asked)
+            said = desk.recv_bytes()
+        return said
+
     def _marked(
-        self, record: Record, divided: Divided | None, content: bytes, notes: list[str]
+        self, record: Record, divided: Divided | None, contents: list[bytes], notes: list[str]
     ) -> tuple[Record, Any]:
         """The record of what a worker said, and its arrays."""
         try:
-            said, answer = unpacked(content)
-            told = {**record.environment, **said.environment, "code": record.environment["code"]}
-            record = structs.replace(record, environment=told)
-            if answer is None or divided is None:
-                return structs.replace(record, status=said.status, reason=said.reason), None
-            rows = len(divided.ask().inputs)
-            refuse_unfit(answer, rows, divided.classes, divided.networks)
-            outcome = divided.mark(answer)
+            answers: list[Answer] = []
+            for said, answer in map(unpacked, contents):
+                told = {**record.environment, **said.environment}
+                told["code"] = record.environment["code"]
+                record = structs.replace(record, environment=told)
+                if answer is None or divided is None:
+                    return structs.replace(record, status=said.status, reason=said.reason), None
+                answers.append(answer)
+            assert divided is not None
+            for sheet, answer in zip(divided.sheets, answers, strict=True):
+                refuse_unfit(answer, len(sheet.ask().inputs), divided.classes, divided.networks)
+            outcome = divided.mark(*answers)
             return recorded(self.track, record, outcome, notes)
         except LTBenchError as error:
             return structs.replace(record, status="failed", reason=line(error)), None

@@ -124,7 +124,7 @@ def plan(
     keeper = None
     if type(track).divide is not Track.divide and not elsewhere and can_fork(where):
         load = partial(track.load, registry, protocol)
-        keeper = Keeper(track, protocol, load)  # before any method is made
+        keeper = Keeper(track, protocol, load, where)  # before any method is made
     try:
         composed = [registry.recipe(one) for one in (*track.floor, *(recipes or protocol.recipes))]
         chosen = seeds_of(seeds, protocol.seeds)

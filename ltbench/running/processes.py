@@ -10,7 +10,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -158,6 +159,33 @@ class Worker:
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
         last = " / ".join(lines[-LAST_LINES:])[-LAST_LETTERS:]
         return f"; it last printed: {last}" if last else ""
+
+
+def forked(work: Callable[[], None], closed: Sequence["Connection[Any, Any]"]) -> None:
+    """From within a worker: does some work in a process of its own, without the pipes that are
+    `closed` to it; where it dies, this one ends as it did."""
+    end_openmp()
+    parent, process = os.getpid(), os.fork()
+    if not process:
+        code = 1
+        try:
+            ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+            if os.getppid() == parent:
+                for pipe in closed:
+                    pipe.close()
+                work()
+                code = 0
+        except BaseException:
+            traceback.print_exc()  # its last words
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(parent, -code)
+    if code:
+        os._exit(code)
 
 
 def apart(work: Callable[[], Any]) -> Any:

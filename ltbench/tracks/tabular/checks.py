@@ -68,7 +68,8 @@ def fitted(method: Recipe, rows: Rows, test: Rows) -> tabular.Fitted:
     Raises:
         Unmet: it takes none of them.
     """
-    fold = tabular.Fold(flat(rows), flat(test))
+    classes = 1 + int(max(rows.labels.max(), test.labels.max()))
+    fold = tabular.Fold(flat(rows), flat(test), classes)
     for learner in LEARNERS:
         try:
             return tabular.fit(PROTOCOL, method, learner, fold.train, fold, seed=7)
@@ -93,12 +94,14 @@ def run_marked(method: Recipe, rows: Rows, mark: float) -> None:
     inputs[place == 0] = mark
     classes = tuple(map(str, rows.labels.unique().tolist()))
     table = TableRows(pd.DataFrame(inputs.double()), rows.labels.numpy(), classes, "any")
-    fold = tabular.cut(table, 0, 2)[0]
+    sheet = tabular.divide(PROTOCOL, 0, table).sheets[0]
     for learner in LEARNERS:
+        turn = tabular.Turn(PROTOCOL, method, sheet.given, learner)
         try:
-            tabular.scored(PROTOCOL, method, 0, table, learner, fold)
+            turn.learn()
         except Unmet:
             continue
+        turn.say(sheet.ask().inputs)
         return
 
 

@@ -1,6 +1,6 @@
 """The declaration of the track of tables: what it measures, and what runs its cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,19 @@ import torch
 from msgspec import structs
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Board, Check, Finder, Followed, Outcome, Proposal, Track
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Board,
+    Check,
+    Divided,
+    Finder,
+    Followed,
+    Outcome,
+    Proposal,
+    Track,
+)
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.tracks.tabular.folds import FOLDS
@@ -18,7 +30,7 @@ from ltbench.tracks.tabular.kept import measured
 from ltbench.tracks.tabular.measures import MEASURES, NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, of_folds, parts_of, told
 from ltbench.tracks.tabular.problem import FLOOR, Tabular
-from ltbench.tracks.tabular.track import load, plan, run, seconds
+from ltbench.tracks.tabular.track import Given, answer, divide, load, plan, run, seconds
 
 if TYPE_CHECKING:
     from ltbench.tracks.tabular.tables import TableRows
@@ -32,6 +44,7 @@ class TabularTrack(Track[Tabular]):
     scaffolds = Path(__file__).parent / "scaffolds"
     example = "tabular-embedded"
     problem = Tabular
+    sheets = FOLDS
     needs = frozenset({"two_classes", "ordered"})
     floor = FLOOR
     tunes = True
@@ -66,6 +79,22 @@ class TabularTrack(Track[Tabular]):
         device: torch.device,
     ) -> Outcome:
         return run(protocol, recipe, seed, source, device)
+
+    def divide(
+        self, protocol: Tabular, seed: int, source: "TableRows", needs: frozenset[str]
+    ) -> Divided:
+        return divide(protocol, seed, source)
+
+    def answer(
+        self,
+        protocol: Tabular,
+        recipe: Recipe,
+        seed: int,
+        given: Given,
+        ask: Callable[[], Asked],
+        device: torch.device,
+    ) -> Answer:
+        return answer(protocol, recipe, given, ask)
 
     def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.tabular.checks import THOROUGH

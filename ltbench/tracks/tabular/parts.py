@@ -71,6 +71,21 @@ def _mean(timings: Sequence[Timing]) -> Timing | None:
     return structs.replace(whole, seconds=seconds, work=work, reference_work=reference)
 
 
+def over_folds(folds: Sequence[Part]) -> Part:
+    """The part of a learner, of what it yielded in each fold; where it failed in one, that."""
+    bad = next((part for part in folds if part.status != "ok"), None)
+    if bad is not None:
+        return bad
+    values = [scores for part in folds for scores in part.folds]
+    return Part(
+        status="ok",
+        notes=[*dict.fromkeys(note for part in folds for note in part.notes)],
+        metrics={name: mean([one[name] for one in values]) for name in NAMES},
+        timing=summed([part.timing for part in folds if part.timing is not None]),
+        folds=values,
+    )
+
+
 def ended(parts: Mapping[str, Part]) -> tuple[Status, str]:
     """How a cell ended, and why: it is done where no part of it failed."""
     bad = {name: part for name, part in parts.items() if part.status != "ok"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,20 +31,17 @@ from ltbench.training.engine import State, generator
 from ltbench.training.method_state import digest_of
 from ltbench.training.timing import Lap, aside, owe
 
-if TYPE_CHECKING:
-    from ltbench.tracks.tabular.tables import TableRows
-
 KIND = "fits"
-FORM = 1  # of the files, and of what their keys are made of
+FORM = 2  # of the files, and of what their keys are made of
 AROUND = {"resample", "sampling_weights", "prepare", "build", "weight"}  # hooks, before a fit
 CPU = torch.device("cpu")
 
 
 @dataclass
 class Fits:
-    """The fits of one learner in one cell by name: those `found` of another cell, or made here.
+    """The fits of one learner in one fold by name: those `found` of another cell, or made here.
 
-    `folds` hold, by their number, the work of plain learners and the memory at the peak.
+    `folds` hold, by its seed, the work of plain learners and the memory at the peak.
     """
 
     key: str
@@ -140,18 +137,18 @@ def shared_fits(
     protocol: Tabular,
     recipe: Recipe,
     seed: int,
-    table: "TableRows",
+    fingerprint: str,
     learner: str,
     takes: Callable[[], float],
 ) -> Iterator[Fits | None]:
-    """The fits of a learner in a cell; None where they are not those of plain learners.
+    """The fits of a learner in a fold; None where they are not those of plain learners.
 
     About how many seconds all of them take is told by `takes`.
     """
     if not shares() or not is_plain(recipe, learner):
         yield None
         return
-    key = key_of(protocol, seed, table, learner)
+    key = key_of(protocol, seed, fingerprint, learner)
     with shared(KIND, key, ("made", "folds"), takes) as work:
         fits = Fits(key, work.found is not None, **(work.found or {}))
         yield fits
@@ -166,9 +163,9 @@ def is_plain(recipe: Recipe, learner: str) -> bool:
     return not any(AROUND.intersection(hooks(type(method))) for method in recipe.methods)
 
 
-def key_of(protocol: Tabular, seed: int, table: "TableRows", learner: str) -> str:
+def key_of(protocol: Tabular, seed: int, fingerprint: str, learner: str) -> str:
     """A hash of all that decides to what plain learners are fitted, and how."""
-    told = [FORM, protocol.hash, seed, table.fingerprint, learner, learners.version(learner)]
+    told = [FORM, protocol.hash, seed, fingerprint, learner, learners.version(learner)]
     told += [core_code(("ltbench.tracks.tabular.track",))]
     told += environment.deciding(CPU, protocol.compute.threads)
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:32]

@@ -3,14 +3,16 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,26 +20,27 @@ from ltbench import models
 from ltbench.contract.context import Grants, Phase, Rows, Run
 from ltbench.contract.method import HOOKS, Method, hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Finder, Outcome
+from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome, Sheet
 from ltbench.errors import Diverged, LTBenchError, Unmet
 from ltbench.results.records import Timing
 from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
+from ltbench.texts import line, readable
 from ltbench.tracks import trials
+from ltbench.tracks.dividing import asked
 from ltbench.tracks.tabular import learners
 from ltbench.tracks.tabular.features import constant
 from ltbench.tracks.tabular.folds import FOLDS, stratified
 from ltbench.tracks.tabular.kept import Decided, arrays_of
-from ltbench.tracks.tabular.measures import NAMES
-from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, summed, told
+from ltbench.tracks.tabular.parts import Part, Parts, ended, over_folds, summed, told
 from ltbench.tracks.tabular.problem import Tabular
 from ltbench.tracks.tabular.shared_fits import Fits, shared_fits
 from ltbench.training import events
 from ltbench.training.engine import (
+    answered,
     checked,
     generator,
     hidden_order,
-    predict,
     seeded,
     shares,
     stream_seed,
@@ -58,6 +61,10 @@ LARGEST = 1e9  # of a standardised number, so that learners can reckon with it i
 APART = 10.0  # at most, where a column was constant and its scale is not known
 MOST_REPEATS = 1000  # of rows, on the average; more would fill the memory
 CPU = torch.device("cpu")
+NOTHING = Timing(
+    seconds=0.0, work=0.0, reference_work=0.0, relative=0.0, passes=0.0, peak_memory_mb=0.0
+)
+T = TypeVar("T")
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,14 +83,35 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
 class Fold:
     """Rows to fit and rows to score, as a learner takes them; the second never reach a method.
 
-    `inner` are the folds into which the rows to fit are cut again, to set thresholds. `positive` is
-    the rarer of two classes in the whole table.
+    They are of so many `classes`. `inner` are the folds into which the rows to fit are cut again,
+    to set thresholds. `positive` is the rarer of two classes in the whole table.
     """
 
     train: Rows
     test: Rows
+    classes: int
     inner: "tuple[Fold, ...]" = ()
     positive: int | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What a process may know of a whole table."""
+
+    classes: int
+    ordered: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the process of one fold may see: the rows to fit, with the inner folds of these, and
+    what is told of the table. `seed` is the fold's own, `index` says which it is."""
+
+    fold: Fold
+    index: int
+    seed: int
+    about: About
 
 
 class OnTables(Recipe):
@@ -105,11 +133,18 @@ class OnTables(Recipe):
 
 @dataclass
 class Fitted:
-    """A model with the run it came of, and how it scores inputs [N, D]."""
+    """A model with the run it came of, and what it says of inputs [N, D] in the order given."""
 
     run: Run
     recipe: Recipe
-    predict: Callable[[Tensor], tuple[Tensor, Tensor]] = field(repr=False)
+    answer: Callable[[Tensor], tuple[Tensor, Tensor]] = field(repr=False)
+
+    def predict(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [N, C] and decided labels [N]; the model sees the rows in a hidden order."""
+        order = hidden_order(inputs, self.run.seed)
+        place = order.argsort()
+        scores, decided = self.answer(inputs[order])
+        return scores[place], decided[place]
 
 
 def load(registry: Finder, protocol: Tabular) -> "dict[str, TableRows | LTBenchError]":
@@ -164,75 +199,195 @@ def run(
     A learner that fails or cannot take the recipe costs its own part only. In a protocol of trials
     a part of the rows to fit of each fold is scored, and no decision is kept.
     """
+    divided = divide(protocol, seed, table)
+    sheets = divided.sheets
+    return divided.mark(*(answer(protocol, recipe, sheet.given, sheet.ask) for sheet in sheets))
+
+
+def divide(protocol: Tabular, seed: int, table: "TableRows") -> Divided:
+    """The folds of a cell: rows to fit, inputs to be asked, and labels to mark with.
+
+    Rows to score in one fold are rows to fit in another.
+    """
     share = protocol.trial_share
     folds = cut(table, seed, protocol.scoring.folds, share)
-    parts: dict[str, Part] = {}
-    decided: dict[str, list[Decided]] = {}
-    stages: list[str] = []
+    own = [FOLDS * seed + k for k in range(FOLDS)]
+    papers = [cache(partial(asked, fold.test, own[k])) for k, fold in enumerate(folds)]
+    about = About(len(table.classes), table.ordered, table.fingerprint)
+
+    def sheet(k: int) -> Sheet:
+        fold = replace(folds[k], test=folds[k].test[torch.arange(0)])
+        return Sheet(Given(fold, k, own[k], about), lambda: papers[k]()[0])
+
+    def mark(*answers: Answer) -> Outcome:
+        every = [of_fold(protocol, *one) for one in zip(answers, folds, papers, strict=True)]
+        parts = {name: over_folds([of[name] for of, _ in every]) for name in protocol.learners}
+        fine = [name for name, part in parts.items() if part.status == "ok"]
+        decided = [[of[name] for _, of in every] for name in fine]
+        counts = np.bincount(table.labels, minlength=len(table.classes))
+        status, reason = ended(parts)
+        return Outcome(
+            **told(parts),
+            class_counts=counts.tolist(),
+            arrays=None if share else arrays_of(table.labels, table.positive, seed, decided),
+            notes=list(table.notes),
+            details=Parts(parts),
+            status=status,
+            reason=reason,
+            stage=",".join(filter(None, (answer.stage for answer in answers))),
+        )
+
+    first, *further = map(sheet, range(FOLDS))
+    networks = len(protocol.learners)
+    return Divided(first.given, first.ask, mark, about.classes, networks, tuple(further))
+
+
+def of_fold(
+    protocol: Tabular, answer: Answer, fold: Fold, paper: Callable[[], tuple[Asked, Tensor]]
+) -> tuple[dict[str, Part], dict[str, Decided]]:
+    """The part of each learner in a fold, and what was decided.
+
+    Raises:
+        LTBenchError: it is no answer.
+    """
+    labels, place = fold.test.labels.numpy(), paper()[1]
+    tuned = answer.arrays["tuned"]
+    if tuned.shape != answer.predicted.shape or (tuned < 0).any() or (tuned >= fold.classes).any():
+        raise LTBenchError("labels at tuned thresholds are not those of its rows and classes")
+    parts = msgspec.json.decode(str(answer.told["parts"]), type=dict[str, Part])
+    decided: dict[str, Decided] = {}
     for k, name in enumerate(protocol.learners):
-        with events.part(k, len(protocol.learners)), events.heard_by(None):
-            parts[name], there, stage = _part(protocol, recipe, seed, table, name, folds)
-            stages += filter(None, [stage])
-        if parts[name].status == "ok":
-            decided[name] = there
-    counts = np.bincount(table.labels, minlength=len(table.classes))
-    status, reason = ended(parts)
-    return Outcome(
-        **told(parts),
-        class_counts=counts.tolist(),
-        arrays=None
-        if share
-        else arrays_of(table.labels, table.positive, seed, [*decided.values()]),
-        notes=list(table.notes),
-        details=Parts(parts),
-        status=status,
-        reason=reason,
+        if parts[name].status != "ok":
+            continue
+        probabilities = answer.scores[k].softmax(dim=1)[place].numpy()
+        found = answer.predicted[k][place].numpy(), tuned[k][place.numpy()]
+        decided[name] = Decided(*found, probabilities)
+        values = metrics.scored_decisions(labels, *found, probabilities, fold.positive)
+        parts[name] = structs.replace(parts[name], metrics=values, folds=[values])
+    return parts, decided
+
+
+def answer(protocol: Tabular, recipe: Recipe, given: Given, ask: Callable[[], Asked]) -> Answer:
+    """Fits every learner to the rows of a fold, then says what the rows to score are.
+
+    A learner that fails or cannot take the recipe costs its own part only.
+    """
+    number, learned = len(protocol.learners), []
+    turns = [Turn(protocol, recipe, given, name) for name in protocol.learners]
+    for k, turn in enumerate(turns):
+        with events.part(given.index * number + k, FOLDS * number), events.heard_by(None):
+            learned.append(_or_failed(recipe, turn.learn))
+    inputs = ask().inputs
+    scores = torch.zeros(number, len(inputs), given.fold.classes, dtype=torch.float64)
+    predicted = torch.zeros(number, len(inputs), dtype=torch.long)
+    tuned = np.zeros(predicted.shape, dtype=np.int64)
+    parts, stages = {}, list[str]()
+    for k, (turn, failed) in enumerate(zip(turns, learned, strict=True)):
+        said = _or_failed(recipe, partial(turn.say, inputs)) if failed is None else failed
+        if isinstance(said, Part):
+            parts[turn.name] = said
+            continue
+        parts[turn.name], scores[k], predicted[k], tuned[k] = said
+        stages += turn.stage
+    timings = [part.timing for part in parts.values() if part.timing is not None]
+    return Answer(
+        scores=scores,
+        predicted=predicted,
+        timing=summed(timings) or NOTHING,
         stage=",".join(stages),
+        told={"parts": msgspec.json.encode(parts).decode()},
+        arrays={"tuned": tuned},
     )
 
 
-def _part(
-    protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", name: str, folds: list[Fold]
-) -> tuple[Part, list[Decided], str]:
-    """The part of a learner, what was decided, and which fits of another cell it took, if any."""
+def _or_failed(recipe: Recipe, work: Callable[[], T]) -> T | Part:
+    """What `work` returns, or the part of a learner that failed."""
     try:
-        refuse_unmet(recipe, name, table)
-        takes = partial(_takes, protocol, name, folds)
-        with shared_fits(protocol, recipe, seed, table, name, takes) as fits:
-            results = [
-                scored(protocol, recipe, FOLDS * seed + k, table, name, fold, fits)
-                for k, fold in enumerate(folds)
-            ]
+        return work()
     # A stranger's method may raise anything at all; that must cost its own part only.
     except (Exception, SystemExit) as error:
         status, reason = failure(error, recipe)
-        return Part(status=status, reason=reason), [], ""
-    values, timings, notes, decided = zip(*results, strict=True)
-    part = Part(
-        status="ok",
-        notes=[*dict.fromkeys(note for fold in notes for note in fold)],
-        metrics={metric: mean([v[metric] for v in values]) for metric in NAMES},
-        timing=summed(timings),
-        folds=[*values],
-    )
-    return part, [*decided], fits.key if fits is not None and fits.found else ""
+        return Part(status=status, reason=readable(reason))
 
 
-def _takes(protocol: Tabular, name: str, folds: list[Fold]) -> float:
-    """About how many seconds plain learners take in a cell."""
-    with Clock(CPU) as clock:
-        fit(protocol, Recipe(Method()), name, folds[0].train, folds[0], 0)
-    return clock.seconds * FOLDS * (2 + protocol.scoring.folds)
+@dataclass
+class Turn:
+    """A learner in a fold: it learns, and then says what the rows to score are."""
+
+    protocol: Tabular
+    recipe: Recipe
+    given: Given
+    name: str
+
+    def learn(self) -> None:
+        """Fits it, and plain ones beside it for its cost; sets thresholds.
+
+        Raises:
+            Unmet: it cannot take the recipe.
+        """
+        protocol, name, fold, seed = self.protocol, self.name, self.given.fold, self.given.seed
+        refuse_unmet(self.recipe, name, self.given.about)
+        with ExitStack() as stack:
+            told = protocol, self.recipe, seed, self.given.about.fingerprint, name
+            fits = stack.enter_context(shared_fits(*told, self._takes))
+            self.fits = fits
+            reference, self.peak = (0.0, 0.0) if fits is None else fits.folds.get(seed, (0.0, 0.0))
+            if not reference:
+                warm_up(protocol, name, fold)
+                with Clock(CPU) as plain:
+                    fit(protocol, Recipe(Method()), name, fold.train, fold, seed)
+                reference = plain.work
+            self.reference = reference
+            held_out = cache(lambda: _held_out(protocol, self.recipe, name, fold, seed, fits))
+            own = copy.deepcopy(self.recipe)
+            with Clock(CPU) as self.clock:
+                self.fitted = fit(protocol, own, name, fold.train, fold, seed, held_out, fits)
+            held, labels = held_out()
+            self.offsets = best_offsets(held.numpy(), labels.numpy(), "f1", fold.positive)
+            self.held = stack.pop_all()
+
+    def say(self, inputs: Tensor) -> tuple[Part, Tensor, Tensor, NDArray[np.int64]]:
+        """Of inputs [N, D], in the order given: scores [N, C], and labels [N] decided and at tuned
+        thresholds; before them its part, without measures."""
+        with self.held:
+            scores, predicted = self.fitted.answer(inputs)
+            scores = scores.double()
+            peak = max(self.peak, self.clock.peak_memory_mb)
+            if self.fits is not None:
+                self.fits.folds[self.given.seed] = (self.reference, peak)
+            timing = Timing(
+                seconds=self.clock.seconds,
+                work=self.clock.work,
+                reference_work=self.reference,
+                relative=self.clock.work / self.reference,
+                passes=self.fitted.run.passes / len(self.given.fold.train),
+                peak_memory_mb=peak,
+            )
+            notes = [line(note) for note in self.fitted.run.notes]
+            part = Part(status="ok", notes=notes, timing=timing)
+            return part, scores, predicted, (scores.numpy() + self.offsets).argmax(axis=1)
+
+    @property
+    def stage(self) -> list[str]:
+        """Which fits of another cell it took, if any."""
+        return [self.fits.key] if self.fits is not None and self.fits.found else []
+
+    def _takes(self) -> float:
+        """About how many seconds plain learners take in the fold."""
+        fold = self.given.fold
+        with Clock(CPU) as clock:
+            fit(self.protocol, Recipe(Method()), self.name, fold.train, fold, 0)
+        return clock.seconds * (2 + self.protocol.scoring.folds)
 
 
-def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
+def refuse_unmet(recipe: Recipe, learner: str, about: About) -> None:
     """Refuses, by name, what the track or the learner would pass over in silence.
 
     Raises:
         Unmet: a hook is never called, or a need is not met.
     """
-    supplied = {"two_classes"} if len(table.classes) == 2 else set()
-    supplied |= {"ordered"} if table.ordered else set()
+    supplied = {"two_classes"} if about.classes == 2 else set()
+    supplied |= {"ordered"} if about.ordered else set()
     model = "network" if learner == learners.NETWORK else "estimator"
     called = CALLED | ON_MODELS if model == "estimator" else HOOKS.keys() - NEVER
     for method in recipe.methods:
@@ -245,55 +400,6 @@ def refuse_unmet(recipe: Recipe, learner: str, table: "TableRows") -> None:
                 )
             if hook in ON_MODELS and model not in method.models:
                 raise Unmet(f"the {hook} of {method.name} is not for {model}s")
-
-
-def scored(
-    protocol: Tabular,
-    recipe: Recipe,
-    seed: int,
-    table: "TableRows",
-    name: str,
-    fold: Fold,
-    fits: Fits | None = None,
-) -> tuple[dict[str, float | None], Timing, list[str], Decided]:
-    """The metrics, cost and notes of one fold, and what was decided of its rows."""
-    reference, peak = (0.0, 0.0) if fits is None else fits.folds.get(seed, (0.0, 0.0))
-    if not reference:
-        warm_up(protocol, name, fold)
-        with Clock(CPU) as plain:
-            fit(protocol, Recipe(Method()), name, fold.train, fold, seed)
-        reference = plain.work
-    held_out = cache(lambda: _held_out(protocol, recipe, name, fold, seed, fits))
-    with Clock(CPU) as clock:
-        fitted = fit(protocol, copy.deepcopy(recipe), name, fold.train, fold, seed, held_out, fits)
-    scores, predicted = fitted.predict(fold.test.inputs)
-    scores = scores.double()
-    held, labels = held_out()
-    offsets = best_offsets(held.numpy(), labels.numpy(), "f1", table.positive)
-    decided = Decided(
-        predicted.numpy(),
-        (scores.numpy() + offsets).argmax(axis=1),
-        scores.softmax(dim=1).numpy(),
-    )
-    values = metrics.scored_decisions(
-        fold.test.labels.numpy(),
-        decided.predicted,
-        decided.tuned,
-        decided.probabilities,
-        table.positive,
-    )
-    peak = max(peak, clock.peak_memory_mb)
-    if fits is not None:
-        fits.folds[seed] = (reference, peak)
-    timing = Timing(
-        seconds=clock.seconds,
-        work=clock.work,
-        reference_work=reference,
-        relative=clock.work / reference,
-        passes=fitted.run.passes / len(fold.train),
-        peak_memory_mb=peak,
-    )
-    return values, timing, fitted.run.notes, decided
 
 
 def _held_out(
@@ -331,8 +437,7 @@ def fit(
     Raises:
         LTBenchError: the recipe leaves a class without rows, or asks of the learner what it cannot.
     """
-    classes = 1 + max(int(part.labels.max()) for part in (fold.train, fold.test))
-    counts = rows.labels.bincount(minlength=classes).to(torch.float32)
+    counts = rows.labels.bincount(minlength=fold.classes).to(torch.float32)
     run = Run(
         counts=counts,
         seen=counts / counts.sum(),
@@ -380,16 +485,14 @@ def _fit_estimator(
     if ask is None or model is not plain:
         ask = model.predict_proba
 
-    def predicted(inputs: Tensor) -> tuple[Tensor, Tensor]:
-        order = hidden_order(inputs, run.seed)
-        place = order.argsort()
-        probabilities = torch.from_numpy(np.asarray(ask(inputs[order].numpy())))
+    def answer(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = torch.from_numpy(np.asarray(ask(inputs.numpy())))
         if not torch.isfinite(probabilities).all():
             raise Diverged("the fitted model gives probabilities that are not finite")
         scores = recipe.scores(probabilities.double().clamp(min=SMALLEST).log(), run)
-        return scores[place], recipe.decide(scores, run)[place]
+        return scores, recipe.decide(scores, run)
 
-    return Fitted(run, recipe, predicted)
+    return Fitted(run, recipe, answer)
 
 
 def drawn(recipe: Recipe, rows: Rows, run: Run) -> Rows:
@@ -438,7 +541,11 @@ def _fit_network(
         begun, ended = fits.begun(options, recipe, rows, run, batch_size)
     model = train(recipe, rows, run, batch_size, resume=begun, ended=ended)
     run.passes //= epochs
-    return Fitted(run, recipe, lambda inputs: predict(recipe, model, inputs, run))
+
+    def answer(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return answered(recipe, model, inputs, torch.arange(len(inputs)), run)
+
+    return Fitted(run, recipe, answer)
 
 
 def cut(table: "TableRows", seed: int, inner: int, share: float = 0.0) -> list[Fold]:
@@ -460,14 +567,7 @@ def cut(table: "TableRows", seed: int, inner: int, share: float = 0.0) -> list[F
         within = stratified(table.labels[kept], inner, own)
         inside = (_encoded(table, kept[within != j], kept[within == j]) for j in range(inner))
         fold = _encoded(table, kept, scored)
-        folds.append(
-            Fold(
-                fold.train,
-                fold.test,
-                tuple(one for one in inside if len(one.test)),
-                table.positive,
-            )
-        )
+        folds.append(replace(fold, inner=tuple(one for one in inside if len(one.test))))
     return folds
 
 
@@ -498,7 +598,7 @@ def _encoded(table: "TableRows", train: NDArray[np.int64], test: NDArray[np.int6
         return Rows(torch.from_numpy(inputs), labels, categorical=categorical)
 
     categorical = tuple(_spans(len(columns), [len(values) for values in seen]))
-    return Fold(rows(train), rows(test), positive=table.positive)
+    return Fold(rows(train), rows(test), len(table.classes), positive=table.positive)
 
 
 def _spans(start: int, widths: list[int]) -> Iterator[slice]:
