@@ -12,6 +12,7 @@ from ltbench.results.records import Timing, write
 from ltbench.results.studies import Study
 from ltbench.running import tuning
 from ltbench.running.tuning import of_trials
+from ltbench.site.build import build
 
 SETTINGS = {
     "plain": ["plain", "plain(lr=2.0)", "plain(lr=0.5)"],
@@ -167,3 +168,25 @@ def test_a_frame_has_a_row_for_each(results, protocol):
     assert frame["recipe"].tolist() == ["sam", "plain"]
     assert frame["value"].tolist() == pytest.approx([0.73, 0.613333])
     assert frame["failed"].tolist() == [0, 1]
+
+
+def test_a_page_shows_tuned_rows_below_default_ones(results, protocol, tiny):
+    for seed, value in enumerate((0.6, 0.7, 0.8)):
+        write(results, of(protocol, "erm", seed, value, RECORD.timing), None)
+    page = build(installed(), results, [str(tiny)]).files["boards/tiny.html"].decode()
+    section = page[page.index('<h2 id="tuning">') :].partition("</section>")[0]
+    assert "0 of 2 rows changed places beyond their intervals" in section
+    rows = section.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")
+    headers, cells = tuned.sheet(tuned.read(installed(), protocol, results))
+    assert ">sam</code>" in rows[0] and ">plain</code>" in rows[1]
+    assert all(f">{text}<" in rows[0] for text in (cells[0][headers.index("default")], "1–2"))
+    assert "sam.rho 0.1 (0.1 to 0.2)" in rows[0]
+
+
+def test_a_page_says_why_tuned_rows_cannot_be_shown(results, protocol, tiny):
+    for seed, value in enumerate((0.6, 0.7, 0.8)):
+        write(results, of(protocol, "erm", seed, value, RECORD.timing), None)
+    (studies.folder_of(results, protocol.name) / "studies" / "plain.json").unlink()
+    page = build(installed(), results, [str(tiny)]).files["boards/tiny.html"].decode()
+    assert "cannot be shown" in page and "lacks tuned plain training" in page
+    assert '<h2 id="tuning">' not in page

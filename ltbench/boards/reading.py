@@ -95,7 +95,7 @@ def _beside_tuned(
     registry: Registry, protocol: Protocol, results: Path, mixed: bool, board: Board
 ) -> Board:
     """A board whose Markdown has the tuned rows below the default ones, where there are such."""
-    if not tuned.there(results, protocol.name):
+    if not tuned.was_tuned(results, protocol.name):
         return board
 
     def below() -> str:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -24,7 +24,6 @@ from ltbench.rendering.cells import (
     legend,
     measured,
     plain,
-    recipe_cell,
     resolved,
     table_of,
 )
@@ -115,7 +114,7 @@ class _Cells:
     told: dict[str, Any] = field(default_factory=dict)
 
 
-def there(results: Path, protocol: str) -> bool:
+def was_tuned(results: Path, protocol: str) -> bool:
     """Whether recipes of a protocol were tuned."""
     return any((studies.folder_of(results, protocol) / "studies").glob("*.json"))
 
@@ -388,6 +387,17 @@ def section(board: TunedBoard) -> str:
 
 
 def _blocks(board: TunedBoard, both: bool) -> list[str]:
+    headers, rows = sheet(board, both, code)
+    notes = "\n".join(f"- {plain(remark)}." for remark in board.remarks)
+    told = resolved(board.measure, board.resolution, board.over, "pairs of rows")
+    said = legend(*clauses(board, both))
+    return [block for block in (table_of(headers, rows), said, told, moved(board), notes) if block]
+
+
+def sheet(
+    board: TunedBoard, both: bool = False, name: Callable[[str], str] = str
+) -> tuple[list[str], list[list[str]]]:
+    """The headers and the cells of the table; `name` writes recipes and parameters."""
     measure = board.measure
     headers = ["rank", "recipe", *(["kind"] if both else []), f"{measure.called}, tuned"]
     headers += [DEFAULT, "its rank", "regret", "chosen", "default kept", "trials", "tuning", "cost"]
@@ -396,13 +406,13 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
     rows = [
         [
             _rank(row.rank),
-            recipe_cell(row.recipe, []),
+            name(row.recipe),
             *([row.kind] if both else []),
             measured(measure, row.value),
             measured(measure, row.default),
             _rank(row.default_rank),
             measured(measure, row.regret, sign="+"),
-            "; ".join(_told(name, found) for name, found in row.chosen.items()) or DASH,
+            "; ".join(f"{name(k)} {_told(found)}" for k, found in row.chosen.items()) or DASH,
             f"{row.kept} of {row.choices}" if row.choices else DASH,
             _trials(row),
             f"{figures(row.tuning_cost)}x" if row.tuning_cost is not None else DASH,
@@ -410,11 +420,16 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
         ]
         for row in board.rows
     ]
+    return headers, rows
+
+
+def clauses(board: TunedBoard, both: bool = False) -> list[str]:
+    """What explains the table."""
     ranked = "all rows" if both else "tuned rows alone"
-    said = legend(
+    return [
         "For each seed apart, settings are drawn and tried on the seed's training rows, of which "
         f"{100 * board.share:g} % of each class are put aside and scored; the best by "
-        f"{measure.called} there is trained on all of them and scored on the test rows",
+        f"{board.measure.called} there is trained on all of them and scored on the test rows",
         f"means over {board.over} with 95 % intervals; as each seed draws trials of its own, those "
         "of tuned rows hold what another draw would have chosen",
         f"*{DEFAULT}*: the recipe as it is, on the same seeds, and *its rank* among such defaults",
@@ -427,15 +442,16 @@ def _blocks(board: TunedBoard, both: bool) -> list[str]:
         f"*rank*: among {ranked}, as in the table of default rows",
         f"{code(board.plain)} is plain training, and what tuning of learning rate and weight decay "
         "(around other models, of their own regularization) makes of it",
-    )
-    notes = "\n".join(f"- {plain(remark)}." for remark in board.remarks)
-    told = resolved(measure, board.resolution, board.over, "pairs of rows")
+    ]
+
+
+def moved(board: TunedBoard) -> str:
+    """How many rows changed places."""
     several = sum(row.default_rank is not None for row in board.rows)
-    moved = (
+    return (
         f"{board.moved} of {several} rows changed places beyond their intervals: the range of a\n"
         "row's rank and that of its default's do not meet."
     )
-    return [block for block in (table_of(headers, rows), said, told, moved, notes) if block]
 
 
 def _trials(row: TunedRow) -> str:
@@ -451,15 +467,15 @@ def _rank(rank: tuple[int, int] | None) -> str:
     return str(best) if best == worst else f"{best}–{worst}"
 
 
-def _told(name: str, found: Sequence[Any]) -> str:
+def _told(found: Sequence[Any]) -> str:
     """What was chosen of a parameter."""
     numbers = [one for one in found if type(one) in (int, float)]
     if numbers and len(numbers) == len(found):
         middle, ends = statistics.median(numbers), (min(numbers), max(numbers))
         spread = f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends[0] < ends[1] else ""
-        return f"{code(name)} {middle:.4g}{spread}"
+        return f"{middle:.4g}{spread}"
     count = Counter(map(str, found)).most_common()
-    return f"{code(name)} " + ", ".join(f"{value} ({n})" for value, n in count)
+    return ", ".join(f"{value} ({n})" for value, n in count)
 
 
 def frame(board: TunedBoard) -> "pandas.DataFrame":

@@ -6,6 +6,7 @@ from functools import partial
 
 from markupsafe import Markup
 
+from ltbench.boards.tuned import TunedBoard, clauses, moved, sheet
 from ltbench.rendering.cells import DASH, cost_cell, measured
 from ltbench.rendering.figures import (
     Apart,
@@ -89,6 +90,31 @@ def ranked(board: Overview, families: dict[str, list[str]]) -> Grid:
     filters: dict[str, Sequence[str]] = {"family": every, "status": states}
     picks = len(lines) > 1
     return Grid("board", f"Recipes on {board.protocol}", columns, lines, filters, picks=picks)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The tuned rows of a board: their table, what explains it, and what tuning changed."""
+
+    grid: Grid
+    said: Sequence[str]
+    changed: str
+    remarks: Sequence[str]
+
+
+def tuned(board: TunedBoard) -> Tuned:
+    """What a page shows of tuned rows, best first."""
+    headers, rows = sheet(board)
+    at, regret, chosen = (headers.index(name) for name in ("recipe", "regret", "chosen"))
+    between = [n for n in range(len(headers)) if n not in (at, chosen)]
+    order = [at, *between, chosen]  # on pages names stand first
+    columns = [Column(f"tuned-{n}", headers[n], number=n in between, code=n == at) for n in order]
+    lines = [
+        Line([Cell(minus(row[n]) if n == regret else row[n]) for n in order], name=row[at])
+        for row in rows
+    ]
+    grid = Grid("tuned", f"Tuned recipes on {board.protocol}", columns, lines, plain=True)
+    return Tuned(grid, clauses(board), moved(board), board.remarks)
 
 
 def _line(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ltbench.boards.overviews import overview_of
 from ltbench.boards.published import Quoted, quoted
+from ltbench.boards.tuned import TunedBoard, was_tuned
+from ltbench.boards.tuned import read as tuned_of
 from ltbench.contract.track import Track
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -51,6 +53,8 @@ class Shelf:
     rejected: list[Rejected]
     pictures: list[Picture] = field(default_factory=list)
     unseen: str = ""
+    tuned: TunedBoard | None = None
+    untold: str = ""
 
 
 @dataclass
@@ -120,6 +124,11 @@ def _shelf(
     board, rejected, records = overview_of(registry, name, results, mixed, rows=True)
     protocol = registry.protocol(name)
     shelf = Shelf(protocol, board, quoted(registry, protocol), rejected)
+    if was_tuned(results, protocol.name):
+        try:
+            shelf.tuned = tuned_of(registry, protocol, results, mixed)
+        except LTBenchError as error:
+            shelf.untold = line(error)
     _draw(registry, once, shelf, results, records, made)
     return shelf, {one.recipe: list(one.parameters) for one in records}
 
@@ -200,6 +209,7 @@ def _pages(
             board=shelf.board,
             grid=board_pages.ranked(shelf.board, families),
             figures=board_pages.drawn(shelf.board),
+            tuned=None if shelf.tuned is None else board_pages.tuned(shelf.tuned),
             published=_published(shelf),
         )
         site.files[f"assets/board-{shelf.protocol.name}.js"] = pairs(shelf.board)
