@@ -276,7 +276,7 @@ def answer(protocol: Tabular, recipe: Recipe, given: Given, ask: Callable[[], As
     turns = [Turn(protocol, recipe, given, name) for name in protocol.learners]
     for k, turn in enumerate(turns):
         with events.part(given.index * number + k, FOLDS * number), events.heard_by(None):
-            learned.append(_or_failed(recipe, turn.learn))
+            learned.append(_or_failed(recipe, turn.begin))
     inputs = ask().inputs
     scores = torch.zeros(number, len(inputs), given.fold.classes, dtype=torch.float64)
     predicted = torch.zeros(number, len(inputs), dtype=torch.long)
@@ -319,14 +319,18 @@ class Turn:
     given: Given
     name: str
 
-    def learn(self) -> None:
-        """Fits it, and plain ones beside it for its cost; sets thresholds.
+    def begin(self) -> None:
+        """Learns, if it can take the recipe.
 
         Raises:
-            Unmet: it cannot take the recipe.
+            Unmet: it cannot.
         """
+        refuse_unmet(self.recipe, self.name, self.given.about)
+        self.learn()
+
+    def learn(self) -> None:
+        """Fits it, and plain ones beside it for its cost; sets thresholds."""
         protocol, name, fold, seed = self.protocol, self.name, self.given.fold, self.given.seed
-        refuse_unmet(self.recipe, name, self.given.about)
         with ExitStack() as stack:
             told = protocol, self.recipe, seed, self.given.about.fingerprint, name
             fits = stack.enter_context(shared_fits(*told, self._takes))
