@@ -8,9 +8,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
+from ltbench.protocols.schema import Holds
 from ltbench.registry.registry import installed
 
 
@@ -177,9 +179,17 @@ def test_the_readme_names_every_method(pytestconfig):
     assert installed().methods().keys() <= named
 
 
+def test_every_declaration_of_data_in_the_documents_is_one(pytestconfig):
+    text = (pytestconfig.rootpath / "docs" / "protocols.md").read_text(encoding="utf-8")
+    (holds,) = re.findall(r"```toml\n\[\[data.holds\]\]\n(.*?)```", text, re.DOTALL)
+    found = msgspec.convert(tomllib.loads(holds), Holds, strict=False)
+    assert (found.classes, found.apart) == (("cat", "dog"), True)
+
+
 def test_the_protocol_of_photographs_in_the_documents_can_be_run(pytestconfig, tmp_path, ltbench):
     text = (pytestconfig.rootpath / "docs" / "protocols.md").read_text(encoding="utf-8")
-    (protocol,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    fences = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (protocol,) = (fence for fence in fences if "birds" in fence)
     (tmp_path / "birds.toml").write_text(protocol)
     for k, name in enumerate(("gull", "tern")):
         (tmp_path / "photos" / name).mkdir(parents=True)

@@ -32,7 +32,8 @@ def command(
 ) -> None:
     """Examine the machine, the data folder and the plugins; exit code 1 says that some is amiss.
 
-    With PROTOCOLs, hold every record of theirs against the arrays beside it instead.
+    With PROTOCOLs, hold every record of theirs against the arrays beside it instead, and the data
+    against what a protocol declares of them.
     """
     registry = registry_of(plugins, strict)
     looked = (
@@ -103,17 +104,36 @@ def _records(registry: "Registry", name: str, results: Path) -> dict[str, Any]:
 
     protocol = registry.protocol(name)
     track = registry.track(protocol.track)
+    declared = _declared(track, registry, protocol)
     every = list(records.read_all(results, protocol.name, track.name))
     found = [one for one in every if isinstance(one, records.Record)]
     rejected = [one for one in every if isinstance(one, records.Rejected)]
-    refuse_none(protocol, results, len(found), rejected)
+    if not declared:
+        refuse_none(protocol, results, len(found), rejected)
     bad = [*rejected, *contradicted(track, protocol, results, found)]
     without = sum(record.status == "ok" and not record.arrays for record in found)
     return {
+        **declared,
         "records": len(every),
         "without arrays": without,
         "do not count": [f"{one.path}: {one.reason}" for one in bad],
     }
+
+
+def _declared(track: Any, registry: "Registry", protocol: Any) -> dict[str, Any]:
+    """Whether data are as the protocol declares; nothing where it declares nothing."""
+    tables = getattr(protocol, "tables", None) or {"": getattr(protocol, "data", None)}
+    rules = sum(len(getattr(data, "holds", ())) for data in tables.values())
+    if not rules:
+        return {}
+    try:
+        sources = track.load(registry, protocol)
+        for source in sources.values():
+            if isinstance(source, LTBenchError):
+                raise source
+    except LTBenchError as error:
+        return {"cannot be read": str(error)}
+    return {"declared of the data": f"{rules} holds" if rules == 1 else f"all {rules} hold"}
 
 
 def _version(package: str) -> str:

@@ -17,7 +17,37 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A table of a protocol file. Unknown keys are refused."""
+    """A table of a protocol file. Unknown keys are refused; those in `TELLING` decide no number."""
+
+    TELLING: ClassVar[tuple[str, ...]] = ()
+
+
+class Holds(Table, frozen=True):
+    """What must hold of a source before anything is made of it; it is checked in every run.
+
+    `classes` are the names of all classes, in the order of labels. `rows` are the least and the
+    most that each class has, or each of the classes `of`, and `values` the least and the largest
+    that an input may hold. With `unique` no row stands there twice, with `consistent` rows of equal
+    inputs are of one class, and with `apart` no test row is a training row.
+    """
+
+    classes: tuple[str, ...] = ()
+    rows: tuple[AtLeastOne, AtLeastOne] | None = None
+    of: tuple[str, ...] = ()
+    values: tuple[float, float] | None = None
+    unique: bool = False
+    consistent: bool = False
+    apart: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("rows", "values"):
+            ends = getattr(self, key)
+            if ends is not None and not ends[0] <= ends[1]:
+                raise ValueError(f"{key} {list(ends)} must not fall")
+        if self.of and self.rows is None:
+            raise ValueError("of names classes whose rows are to be told, but rows is missing")
+        if not any(structs.astuple(self)):
+            raise ValueError("holds states nothing")
 
 
 class Data(Table, frozen=True):
@@ -28,8 +58,10 @@ class Data(Table, frozen=True):
     become the test split of a source that has none. `validation_share` of each class's training
     rows is put aside before anything else happens. `label_noise` is the share of training labels
     that are replaced by another class, each equally often; validation rows keep theirs. `mean` and
-    `std`, one a channel, standardise.
+    `std`, one a channel, standardise. `holds` is what must hold of the source.
     """
+
+    TELLING: ClassVar[tuple[str, ...]] = ("holds",)
 
     source: str
     fingerprint: str
@@ -40,6 +72,7 @@ class Data(Table, frozen=True):
     label_noise: Share = 0.0
     mean: tuple[float, ...] = ()
     std: tuple[Positive, ...] = ()
+    holds: tuple[Holds, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std):
@@ -204,10 +237,7 @@ class Protocol(Table, frozen=True, kw_only=True, tag_field="track"):
     def hash(self) -> str:
         """A hash of everything that decides a number of a cell: keys that only tell are left out,
         and so are those at their defaults, so that a new optional key changes no hash."""
-        content = stated(self)
-        for key in self.TELLING:
-            content.pop(key, None)
-        return _hash_of(content)
+        return _hash_of(stated(self))
 
     def counts(self, found: str) -> bool:
         """Whether records of this hash are of this protocol.
@@ -226,11 +256,14 @@ MOST_SEEDS = 100  # for which the hash of the earlier rule is known
 
 
 def stated(value: Any) -> Any:
-    """A struct as nested dicts of what is not at its default; anything else as it is."""
+    """A struct as nested dicts of what is not at its default and decides numbers; anything else as
+    it is."""
     if isinstance(value, Struct):
         config = value.__struct_config__
         told = {config.tag_field: config.tag} if config.tag_field is not None else {}
         for field in structs.fields(value):
+            if field.name in getattr(value, "TELLING", ()):
+                continue
             inner = getattr(value, field.name)
             if field.default_factory is not NODEFAULT:
                 default = field.default_factory()

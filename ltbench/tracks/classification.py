@@ -23,6 +23,7 @@ from ltbench.protocols.imbalance import shuffled_classes, with_label_noise
 from ltbench.protocols.schema import Classification, Protocol
 from ltbench.results.records import Record, Scores, Timing
 from ltbench.scoring import metrics
+from ltbench.tracks import holding
 from ltbench.training import events
 from ltbench.training.engine import generator, portions, seeded, train
 from ltbench.training.timing import Clock
@@ -74,7 +75,7 @@ def load(registry: Finder, protocol: Classification) -> dict[str, Dataset]:
     """The protocol's one data set.
 
     Raises:
-        LTBenchError: it cannot be had.
+        LTBenchError: it cannot be had, or is not as declared.
     """
     source, size = protocol.data.source, protocol.data.size
     read = registry.dataset(source)
@@ -83,6 +84,7 @@ def load(registry: Finder, protocol: Classification) -> dict[str, Dataset]:
     dataset = read() if size is None else read(size)
     if not isinstance(dataset, Dataset):
         raise LTBenchError(f"{source} is no data set of images or features, but a table")
+    holding.refuse_broken(f"data set {source}", holding.broken(dataset, protocol.data.holds))
     return {"": dataset.of_classes(protocol.data.classes) if protocol.data.classes else dataset}
 
 

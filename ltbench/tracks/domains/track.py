@@ -22,7 +22,7 @@ from ltbench.contract.track import (
 )
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
-from ltbench.tracks import classification
+from ltbench.tracks import classification, holding
 from ltbench.tracks.classification import (
     EXACT,
     REFERENCE_SHARE,
@@ -70,6 +70,8 @@ def load(registry: Finder, protocol: Domains) -> dict[str, Dataset]:
     """
     if protocol.metadata is not None:
         found: dict[str, Dataset] = {"": metadata.read(registry, protocol)}
+        declared = holding.broken(found[""], protocol.data.holds)
+        holding.refuse_broken(f"data set {protocol.data.source}", declared)
     else:
         found = classification.load(registry, protocol)
     return {"": merged(found[""], protocol.merged)} if protocol.merged else found

@@ -1,14 +1,36 @@
 """The protocols of tables."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
-from ltbench.protocols.schema import AtLeastOne, Name, Protocol, Table
+from ltbench.protocols.schema import AtLeastOne, Holds, Name, Protocol, Table
 from ltbench.tracks.tabular.measures import NAMES
 
 PLAIN, TUNED = "erm", "threshold"
 FLOOR = (PLAIN, "class-weights", TUNED)
+
+
+class TableHolds(Holds, frozen=True):
+    """What must hold of a table; `values` are those of one `column`.
+
+    In each row the columns `rising` do not fall from one to the next. Where all columns of `where`
+    hold one of their words, those of `then` hold one of theirs. A missing value breaks neither.
+    """
+
+    column: str = ""
+    rising: tuple[str, ...] = ()
+    where: dict[str, tuple[str, ...]] = {}
+    then: dict[str, tuple[str, ...]] = {}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.apart:
+            raise ValueError("apart is for a test split, which no table has; say unique")
+        if bool(self.column) != (self.values is not None):
+            raise ValueError("values and column go together: the range of that column")
+        if len(self.rising) == 1 or bool(self.where) != bool(self.then):
+            raise ValueError("rising needs two columns or more, and where goes with then")
 
 
 class TableData(Table, frozen=True):
@@ -23,8 +45,11 @@ class TableData(Table, frozen=True):
     that become one, against all others; without it each is a class. `edges` cut a target of numbers
     into ordered classes; `ordered` says that the classes, in the order of their names, are.
     `factor` is the imbalance to which rows are dropped, along an exponential profile; `rows` at
-    most are kept, of each class its share. Both drop the same rows for every seed.
+    most are kept, of each class its share. Both drop the same rows for every seed. `holds` is what
+    must hold of the table before they do.
     """
+
+    TELLING: ClassVar[tuple[str, ...]] = ("holds",)
 
     source: str
     fingerprint: str
@@ -42,6 +67,7 @@ class TableData(Table, frozen=True):
     ordered: bool = False
     factor: Annotated[float, Meta(ge=1)] | None = None
     rows: AtLeastOne | None = None
+    holds: tuple[TableHolds, ...] = ()
 
     def __post_init__(self) -> None:
         if self.target in self.drop:

@@ -16,7 +16,9 @@ from ltbench.datasets.columns import of_numbers, of_words, scalars, tidied, tidy
 from ltbench.datasets.tables import Dialect, WholeTable, refuse_twins
 from ltbench.errors import LTBenchError, UnknownName, nearest
 from ltbench.protocols.imbalance import class_counts, long_tailed
+from ltbench.tracks.holding import refuse_broken
 from ltbench.tracks.tabular.features import cleaned, look_alikes, worded
+from ltbench.tracks.tabular.holding import broken
 from ltbench.tracks.tabular.reading import read
 
 if TYPE_CHECKING:
@@ -89,7 +91,10 @@ def load(name: str, data: "TableData", known: Mapping[str, Path]) -> TableRows:
             f"{data.fingerprint}; take the table that it names, or write a protocol of your own"
         )
     with _named(name):
-        rows = _limited(_classified(table, data), data)
+        whole = _classified(table, data)
+        told = whole.features, whole.labels, whole.classes
+        refuse_broken("it", broken(*told, data.holds))
+        rows = _limited(whole, data)
         _refuse_large(rows)
         return rows
 
