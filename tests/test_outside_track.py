@@ -23,7 +23,7 @@ from ltbench.results import records
 from ltbench.results.records import Record
 from ltbench.training import checkpoints
 
-PACKAGE = Path(__file__).parent / "outside" / "ltbench_multilabel"
+PACKAGE = Path(__file__).parents[1] / "examples" / "ltbench-acme"
 HOUSE = Path(public.__file__).parent
 COMMAND = Path(sys.executable).with_name("ltbench")
 PROTOCOL, METHODS = "digit-pairs", {"asymmetric", "positive-weights"}
@@ -43,7 +43,7 @@ def site(tmp_path_factory):
         # commands run the code that is tested, wherever it is
         patch.setenv("PYTHONPATH", os.pathsep.join((str(site), str(HOUSE.parent))))
         yield site
-    for name in [name for name in sys.modules if name.partition(".")[0] == "ltbench_multilabel"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ltbench_acme"]:
         del sys.modules[name]
 
 
@@ -83,7 +83,8 @@ def test_it_is_listed_and_described(ltbench):
     )
     assert json.loads(ltbench("info", PROTOCOL, "--json").output)["track"] == "multi-label"
     plugins = ltbench("plugins", "--strict").output
-    assert f"multi-label (ltbench-multilabel 0.1.0): {PROTOCOL}, multi-label\n" in plugins
+    brings = f"{PROTOCOL}, mirrored-digits, mirrored-digits-lt, multi-label"
+    assert f"multi-label (ltbench-acme 0.1.0): {brings}\n" in plugins
 
 
 def test_its_measures_rank_and_are_written(ltbench, whole):
@@ -118,7 +119,7 @@ def test_a_measure_of_which_less_is_better_ranks_the_other_way(whole):
 
 
 def test_a_record_comes_back_as_it_was_written(whole, tmp_path):
-    from ltbench_multilabel.track import of_labels
+    from ltbench_acme.track import of_labels
 
     for record in read(whole).values():
         again = records.write(tmp_path, record, None)
@@ -190,7 +191,7 @@ def test_the_checks_of_the_track_find_a_bad_method(ltbench, tmp_path):
     (tmp_path / "bad.py").write_text(
         "import torch\n"
         "from ltbench import hookimpl\n"
-        "from ltbench_multilabel.contract import LabelMethod\n"
+        "from ltbench_acme.contract import LabelMethod\n"
         "class Bad(LabelMethod):\n"
         "    name = 'first-labels-first'\n"
         "    def label_weight(self, labels, run):\n"

@@ -1,7 +1,7 @@
 """Asymmetric focusing: easy negatives count less (Ridnik et al., ICCV 2021), without its margin."""
 
 from ltbench import NonNegative, hookimpl
-from ltbench_multilabel.contract import LabelMethod
+from ltbench_acme.contract import LabelMethod
 
 
 class Asymmetric(LabelMethod):

@@ -1,7 +1,7 @@
 """Positive weights: a label's few positive rows count as much as its many negative ones."""
 
 from ltbench import Share, hookimpl
-from ltbench_multilabel.contract import LabelMethod
+from ltbench_acme.contract import LabelMethod
 
 
 class PositiveWeights(LabelMethod):

@@ -7,7 +7,7 @@ from torch.nn.functional import one_hot
 
 from ltbench import Phase, Run
 from ltbench.testing import Task, expect, named, rows_of, shared, trained
-from ltbench_multilabel.contract import LabelGrants, LabelRecipe
+from ltbench_acme.contract import LabelGrants, LabelRecipe
 
 ON_ONE_LABEL = {
     "class names do not matter",

@@ -27,7 +27,7 @@ from ltbench import (
 from ltbench.training import checkpoints, events
 from ltbench.training.engine import generator, predict, seeded, train
 from ltbench.training.timing import Clock
-from ltbench_multilabel.contract import SEVERAL, LabelGrants, LabelMethod, LabelRecipe
+from ltbench_acme.contract import SEVERAL, LabelGrants, LabelMethod, LabelRecipe
 
 ON_ONE_LABEL = {"resample", "enter", "sampling_weights", "batch", "adjust", "weight", "extra"}
 NEVER = {"criterion", "decide", "adapt"}
@@ -135,7 +135,7 @@ class MultiLabelTrack(Track[MultiLabel]):
         )
 
     def checks(self, recipe):
-        from ltbench_multilabel.checks import checks
+        from ltbench_acme.checks import checks
 
         return checks() if SEVERAL in recipe.all_needs else {}
 
