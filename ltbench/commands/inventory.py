@@ -193,6 +193,7 @@ def plugins(registry: Registry) -> list[dict[str, Any]]:
                 if (left_out.plugin, left_out.package) == (plugin.name, plugin.package)
             ],
             "put_back": registry.put_back.get(plugin, []),
+            "warning": registry.warned.get(plugin, ""),
         }
         for plugin in registry.plugins
     ]

@@ -24,5 +24,7 @@ def command(as_json: bool, plugins: Sequence[str], strict: bool) -> None:
         say(f"{entry['plugin']} ({entry['package']} {entry['version']}): {provided}")
         for reason in entry["left_out"]:
             say(f"  left out: {reason}")
+        if entry["warning"]:
+            say(f"  warning: {entry['warning']}")
         if entry["put_back"]:
             say(f"  put back what it changed: {', '.join(entry['put_back'])}")

@@ -21,6 +21,7 @@ from ltbench.registry.discovery import (
     outlines,
     stamps,
 )
+from ltbench.registry.interface import unserved
 from ltbench.texts import composed, line, readable
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Registry:
         self._observers: dict[str, tuple[Plugin, Maker]] = {}
         self._tracks: dict[str, tuple[Plugin, Track[Any]]] = {}
         self.put_back: dict[Plugin, list[str]] = {}  # what their imports changed, and no longer do
+        self.warned: dict[Plugin, str] = {}  # of what they are written against
         self._waiting: list[tuple[Plugin, Any]] = []  # whose tracks nobody has asked for yet
         for plugin in self.plugins:
             if plugin.package == "file":
@@ -354,7 +356,15 @@ class Registry:
         if plugin in self._loaded:
             return
         self._loaded.add(plugin)
-        self._guarded(plugin, lambda: self._register(plugin, self._apart(plugin, plugin.load)))
+
+        def registers() -> None:
+            warning = unserved(plugin.source)
+            if warning:
+                self.warned[plugin] = warning
+                print(f"plugin {plugin.name!r} of {plugin.package}: {warning}", file=sys.stderr)
+            self._register(plugin, self._apart(plugin, plugin.load))
+
+        self._guarded(plugin, registers)
 
     def _apart(self, plugin: Plugin, do: Callable[[], T]) -> T:
         """Has a plugin do something; what a stranger's changes around it is put back.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ltbench import hookimpl
 
+LTBENCH_INTERFACE = "1.0"
 PROTOCOLS = Path(__file__).parent / "protocols"
 
 
