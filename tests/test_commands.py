@@ -331,3 +331,14 @@ def test_seeds_are_named_on_the_command_line_too(tiny, ltbench):
     found = ltbench("run", tiny, "-m", "erm", "--seeds", "one", "--dry-run")
     assert found.exit_code == 2
     assert "seeds 'one': expected how many, or which, as 10-14,101" in found.stderr
+
+
+def test_a_variable_names_the_folder_of_results(ltbench, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("LTBENCH_RESULTS", str(tmp_path / "elsewhere"))
+    assert ltbench("run", tiny, "-m", "erm", "--seeds", 1).exit_code == 0
+    assert (tmp_path / "elsewhere" / "tiny" / "table.md").exists()
+    assert "`erm`" in ltbench("leaderboard", tiny).output
+    told = ltbench("leaderboard", tiny, "--results", tmp_path / "nowhere")
+    assert told.exit_code == 2
+    monkeypatch.setenv("LTBENCH_RESULTS", " ")
+    assert "Error: leaderboards/tiny holds no records" in ltbench("leaderboard", tiny).stderr

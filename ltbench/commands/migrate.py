@@ -8,10 +8,11 @@ import click
 
 from ltbench.commands.options import PLUGINS, Place, registry_of, tell_rejected
 from ltbench.commands.printing import Command
+from ltbench.results.folder import results_folder
 
 
 @click.command("migrate", cls=Command)
-@click.argument("results", type=Place(), default=Path("leaderboards"))
+@click.argument("results", type=Place(), default=results_folder)
 @click.option(
     "--was",
     multiple=True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltbench.errors import LTBenchError
+from ltbench.results.folder import results_folder
 
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
@@ -46,8 +47,8 @@ PLUGINS = options(
 RESULTS = click.option(
     "--results",
     type=Place(),
-    default=Path("leaderboards"),
-    show_default=True,
+    default=results_folder,
+    show_default="LTBENCH_RESULTS, or leaderboards",
     metavar="FOLDER",
     help="Where records and tables stand.",
 )

@@ -19,6 +19,7 @@ from ltbench.protocols.schema import Protocol
 from ltbench.registry.discovery import core_code
 from ltbench.registry.registry import Registry
 from ltbench.results import index, records
+from ltbench.results.folder import results_folder
 from ltbench.results.provenance import SAID
 from ltbench.results.records import Record, Rejected, same_code
 from ltbench.running.cell import Cell
@@ -28,7 +29,7 @@ from ltbench.running.request import seeds_of, shard_of
 from ltbench.scoring.measures import stored
 from ltbench.training import environment, events
 
-RESULTS = Path("leaderboards")
+RESULTS = results_folder()
 
 
 @dataclass(frozen=True)

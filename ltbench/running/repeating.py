@@ -20,7 +20,7 @@ from ltbench.results.reading import refuse_none
 from ltbench.results.records import Record, same_code
 from ltbench.results.verifications import Verification
 from ltbench.running.execute import execute
-from ltbench.running.plan import plan
+from ltbench.running.plan import RESULTS, plan
 from ltbench.running.processes import apart
 
 TOLERANCE = 0.01  # of the predictions may differ on another machine
@@ -34,7 +34,7 @@ def verify(
     seeds: Sequence[int] | None = None,
     sample: int | None = None,
     by: str = "another",
-    results: Path = Path("leaderboards"),
+    results: Path = RESULTS,
     jobs: int = 1,
 ) -> Iterator[Verification | str]:
     """Runs recorded cells again, `sample` of them or all, and tells of each what came of it.
