@@ -120,7 +120,8 @@ class Answer:
     """What a cell says of the rows that it was asked: scores [N, C] and decided labels [N].
 
     `adapted` are both once more, after a method used the inputs. `timing` is what it cost, `notes`
-    are the run's, `continued` and `stage` tell what it went on from, as in an outcome.
+    are the run's, `continued` and `stage` tell what it went on from, as in an outcome. `measures`
+    are numbers that training alone tells, by the names that the track declares.
     """
 
     scores: Tensor
@@ -130,6 +131,7 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     continued: int = 0
     stage: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

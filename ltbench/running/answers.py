@@ -40,6 +40,7 @@ class Said(Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     continued: int = 0
     stage: str = ""
+    measures: dict[str, float] = {}
 
 
 def packed(
@@ -61,6 +62,7 @@ def packed(
             "notes": [line(note) for note in answer.notes],
             "continued": answer.continued,
             "stage": answer.stage,
+            "measures": dict(answer.measures),
         }
     said = Said(status=status, reason=reason, environment=environment, **told)
     try:
@@ -92,6 +94,7 @@ def unpacked(content: bytes) -> tuple[Said, Answer | None]:
         notes=said.notes,
         continued=said.continued,
         stage=said.stage,
+        measures=said.measures,
     )
     return said, answer
 
