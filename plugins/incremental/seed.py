@@ -37,7 +37,7 @@ class SEED(ExemplarFree):
         experts: Annotated[int, Meta(ge=1)] = 3,
         anchoring: Share = 0.99,
         temperature: Positive = 3.0,
-        shrinkage: Share = 0.5,
+        shrinkage: Share = 0.9,
     ):
         self.experts = experts
         self.anchoring = anchoring

@@ -1,6 +1,7 @@
 """How one method learns task after task: its rows, its network that grows, what it keeps."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +111,8 @@ def learn(
             )
         shown = [] if PAST_ROWS in recipe.all_needs else [every.inputs_at(memory)]
         lent = [before.model] if before is not None and past is not None and past.used else []
-        held = floats_in([run.model, *lent, *shown, *(vars(one) for one in method.methods)])
-        kept = max(held - plain_size, 0.0)
+        carried = [run.model, *lent, *shown, *method.methods]
+        kept = max(floats_in(carried) - plain_size, 0.0)
     return Learned(networks, kept)
 
 
@@ -217,15 +218,16 @@ def floats_in(value: Any, found: set[int] | None = None) -> float:
     found.add(id(value))
     if isinstance(value, np.ndarray):
         return value.nbytes / WORD
+    held: Iterable[Any] = ()
     if isinstance(value, nn.Module):
-        return floats_in([*value.state_dict().values()], found)
-    if isinstance(value, dict):
-        return sum(floats_in(one, found) for one in value.values())
-    if isinstance(value, list | tuple | set):
-        return sum(floats_in(one, found) for one in value)
-    if isinstance(value, Method | Rows):
-        return floats_in(vars(value), found)
-    return 0.0
+        held = value.state_dict().values()
+    elif isinstance(value, dict):
+        held = value.values()
+    elif isinstance(value, list | tuple | set):
+        held = value
+    elif isinstance(value, Method | Rows):
+        held = vars(value).values()
+    return sum(floats_in(one, found) for one in held)
 
 
 def _new_words(place: int, tensor: Tensor, found: set[int]) -> float:
