@@ -17,6 +17,7 @@ from ltbench.tracks import classification
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
+from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
 
 CPU = torch.device("cpu")
@@ -64,6 +65,11 @@ TRACKS = {
         'base = "digits-domains"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "incremental": (
+        incremental,
+        'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
 }
 
 
@@ -98,7 +104,10 @@ def methods_of(track):
                 yield name
             if track == "domains" and "groups" in method.needs:
                 yield name
-            if track == "recognition" and not (distils or compresses or "groups" in method.needs):
+            if track == "incremental" and "past" in method.needs:
+                yield name
+            elsewhere = distils or compresses or {"groups", "past"} & method.needs
+            if track == "recognition" and not elsewhere:
                 yield name
 
 
@@ -106,6 +115,8 @@ SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [
     *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),
     ("domains", "erm"),
+    ("incremental", "erm"),
+    ("incremental", "icarl(nearest_mean=False)+balanced-softmax"),
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
     ("recognition", "crt+mixup"),

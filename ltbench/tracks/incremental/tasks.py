@@ -1,0 +1,238 @@
+"""How one method learns task after task: its rows, its network that grows, what it keeps."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from msgspec import structs
+from torch import Tensor, nn
+
+from ltbench.contract.context import Rows, Run
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
+from ltbench.errors import LTBenchError
+from ltbench.tracks import classification, kept_networks
+from ltbench.tracks.classification import Parts
+from ltbench.tracks.dividing import Given
+from ltbench.tracks.incremental.contract import (
+    PAST_ROWS,
+    ClassIncremental,
+    IncrementalGrants,
+    Past,
+)
+from ltbench.tracks.incremental.problem import Incremental
+from ltbench.training import engine
+from ltbench.training.engine import stream_seed
+
+WORD = 4  # bytes of a float32, in which all that is kept is counted
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a method was after a task: its run, and a copy of itself as it stood then."""
+
+    method: Recipe
+    run: Run
+
+    @property
+    def model(self) -> nn.Module:
+        assert self.run.model is not None
+        return self.run.model
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The network after each task, and the floats that were carried along to the end."""
+
+    networks: list[Network]
+    kept_floats: float
+
+    @property
+    def passes(self) -> int:
+        return sum(network.run.passes for network in self.networks)
+
+    @property
+    def notes(self) -> list[str]:
+        return list(dict.fromkeys(note for network in self.networks for note in network.run.notes))
+
+
+def learn(
+    protocol: Incremental, recipe: Recipe, seed: int, given: Given, device: torch.device
+) -> Learned:
+    """What `recipe` makes of the tasks of one cell, one after the other.
+
+    Rows of an earlier task are given again only if memory holds them, or, all of them, to a method
+    that needs them and is a bound.
+
+    Raises:
+        Diverged: a loss became NaN or infinite.
+        LTBenchError: a method keeps what is not there or more than memory holds, or changes the
+            frozen network of the task before.
+    """
+    method = Recipe(*copy.deepcopy(recipe.methods), contract=ClassIncremental)
+    every, known = given.train.to(device), given.beside
+    arrived = torch.tensor(given.class_counts, dtype=torch.float32, device=device)
+    memory = torch.zeros(0, dtype=torch.long, device=device)
+    networks: list[Network] = []
+    kept = 0.0
+    for task, classes in enumerate(known):
+        before = networks[-1] if networks else None
+        old = known[task - 1] if task else 0
+        new = ((every.labels >= old) & (every.labels < classes)).nonzero()[:, 0]
+        if PAST_ROWS in recipe.all_needs:
+            memory = (every.labels < old).nonzero()[:, 0]
+        present = torch.cat([memory, new])
+        rows, room = every[present], protocol.memory.room(classes)
+        run = begin(protocol, rows, task, classes, seed, device)
+        plain_size = floats_in(run.model)
+        past = None
+        if before is not None:
+            past = Past(
+                old=old,
+                task=task,
+                known=known[:task],
+                arrived=arrived[:classes],
+                room=room,
+                method=before.method,
+                run=before.run,
+            )
+        run.granted = IncrementalGrants(past=past)
+        frozen = None if before is None else kept_networks.digest(before.model)
+        train(method, rows, run, before, protocol.budget_of(task).batch_size)
+        memory = present[remembered(method, rows, room, run)]
+        networks.append(Network(copy.deepcopy(method), run))
+        if before is not None and kept_networks.digest(before.model) != frozen:
+            raise LTBenchError(
+                f"{recipe.text} changed the network of the task before, which is frozen; let it "
+                "work on a copy (copy.deepcopy)"
+            )
+        shown = [] if PAST_ROWS in recipe.all_needs else [every.inputs_at(memory)]
+        lent = [before.model] if before is not None and past is not None and past.used else []
+        carried = [run.model, *lent, *shown, *method.methods]
+        kept = max(floats_in(carried) - plain_size, 0.0)
+    return Learned(networks, kept)
+
+
+def begin(
+    protocol: Incremental, rows: Rows, task: int, classes: int, seed: int, device: torch.device
+) -> Run:
+    """A run at the start of a task, with a fresh network; that of the first is the seed's own."""
+    counts = rows.labels.bincount(minlength=classes).tolist()
+    own = seed if task == 0 else stream_seed(seed, f"task {task}")
+    budget = structs.replace(protocol, budget=protocol.budget_of(task))
+    parts = Parts(rows, None, lambda: rows, counts)
+    return classification.begin(budget, parts, own, device)
+
+
+def train(method: Recipe, rows: Rows, run: Run, before: Network | None, batch_size: int) -> None:
+    """Trains the network of a task, which begins as that of the task before, grown.
+
+    Raises:
+        LTBenchError: there are too few rows to train on.
+    """
+    if len(rows) < 2:
+        raise LTBenchError(
+            f"a task of {run.num_classes} known classes has {len(rows)} rows, too few to train on; "
+            "state fewer tasks, or a larger memory"
+        )
+    trained, plan = engine.begin(method, rows, run)
+    if before is not None:
+        assert run.model is not None
+        grow(run.model, before.model, run)
+    engine.go_on(method, trained, plan, run, batch_size, len(rows))
+    engine.finish(method, run)
+
+
+@torch.no_grad()
+def grow(model: nn.Module, before: nn.Module, run: Run) -> None:
+    """Gives a network every tensor of the one before; where that has fewer rows, the first ones.
+
+    What the earlier one has and this one does not, as what was added in training, is left behind.
+    """
+    ours = model.state_dict()
+    for name, tensor in before.state_dict().items():
+        if name not in ours:
+            continue
+        own = ours[name]
+        if own.shape == tensor.shape:
+            own.copy_(tensor)
+        elif own.shape[1:] == tensor.shape[1:] and own.dim() and len(own) > len(tensor):
+            own[: len(tensor)] = tensor
+        else:
+            run.note(
+                f"{name} begins anew with each task: it is {list(own.shape)}, and was "
+                f"{list(tensor.shape)}"
+            )
+
+
+def remembered(method: Method, rows: Rows, room: int, run: Run) -> Tensor:
+    """The positions of the rows that a method keeps, if it may.
+
+    Raises:
+        LTBenchError: they are no positions, not there, twice there, or more than memory holds.
+    """
+    who = f"{method.text}: remember" if isinstance(method, Recipe) else "remember"
+    kept: Any = method.remember(rows, room, run)  # type: ignore[attr-defined]
+    whole = isinstance(kept, Tensor) and not (kept.is_floating_point() or kept.is_complex())
+    if not whole or kept.dim() != 1 or kept.dtype == torch.bool:
+        told = f"{kept.dtype} {list(kept.shape)}" if isinstance(kept, Tensor) else repr(kept)
+        raise LTBenchError(f"{who} gave {told[:80]}; it gives positions, whole numbers [M]")
+    at: Tensor = kept.to(rows.labels.device, torch.long)
+    outside = at[(at < 0) | (at >= len(rows))]
+    if len(outside):
+        raise LTBenchError(
+            f"{who} gave position {int(outside[0])}, and there are {len(rows)} rows; positions are "
+            f"from 0 to {len(rows) - 1}"
+        )
+    if len(at.unique()) < len(at):
+        twice = at.sort().values
+        again = int(twice[:-1][twice[1:] == twice[:-1]][0])
+        raise LTBenchError(f"{who} gave position {again} twice; a row is kept once")
+    if len(at) > room:
+        raise LTBenchError(
+            f"{who} gave {len(at)} positions, and memory holds {room} rows; give fewer"
+        )
+    return at
+
+
+def plain_rows(protocol: Incremental, given: Given) -> list[int]:
+    """How many rows plain training with memory has in each task."""
+    counts, rows = np.array(given.class_counts), []
+    starts = [0, *given.beside[:-1]]
+    for start, known in zip(starts, given.beside, strict=True):
+        each = protocol.memory.room(start) // start if start else 0
+        rows.append(int(counts[start:known].sum() + np.minimum(counts[:start], each).sum()))
+    return rows
+
+
+def floats_in(value: Any, found: set[int] | None = None) -> float:
+    """What an object holds in tensors, in words of float32, each memory counted once."""
+    found = set() if found is None else found
+    if isinstance(value, Tensor):
+        return _new_words(value.untyped_storage().data_ptr(), value, found)
+    if id(value) in found:
+        return 0.0
+    found.add(id(value))
+    if isinstance(value, np.ndarray):
+        return value.nbytes / WORD
+    held: Iterable[Any] = ()
+    if isinstance(value, nn.Module):
+        held = value.state_dict().values()
+    elif isinstance(value, dict):
+        held = value.values()
+    elif isinstance(value, list | tuple | set):
+        held = value
+    elif isinstance(value, Method | Rows):
+        held = vars(value).values()
+    return sum(floats_in(one, found) for one in held)
+
+
+def _new_words(place: int, tensor: Tensor, found: set[int]) -> float:
+    """The words of a tensor whose memory was not counted yet."""
+    if place in found:
+        return 0.0
+    found.add(place)
+    return tensor.numel() * tensor.element_size() / WORD
