@@ -38,6 +38,9 @@ ipc = 3
 iterations = 4
 networks = 1
 epochs = 1
+
+[budget]
+epochs = 2
 """
 COMPRESSED = """
 base = "compress-digits"
