@@ -8,7 +8,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ltbench.api import leaderboard as leaderboard
     from ltbench.api import protocol as protocol
+    from ltbench.api import recalls as recalls
     from ltbench.api import recipe as recipe
+    from ltbench.api import records as records
     from ltbench.api import run as run
     from ltbench.contract.context import Batch as Batch
     from ltbench.contract.context import Grants as Grants
@@ -88,7 +90,9 @@ _HOMES = {
     "leaderboard": "api",
     "one": "contract.method",
     "protocol": "api",
+    "recalls": "api",
     "recipe": "api",
+    "records": "api",
     "run": "api",
 }
 

@@ -11,6 +11,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.registry.registry import Registry, registry_of
+from ltbench.results.reading import records_of, refuse_none
 from ltbench.results.records import Record
 from ltbench.running.execute import execute
 from ltbench.running.observers import chosen, watched
@@ -114,6 +115,62 @@ def leaderboard(
         LTBenchError: there are no records, or they cannot be put together.
     """
     return read(_registry(plugins), protocol, path("results", results), mixed).board.frame()
+
+
+def records(
+    protocol: str | Path | Protocol,
+    results: str | Path = RESULTS,
+    plugins: str | Path | Iterable[str | Path] = (),
+    mixed: bool = False,
+) -> "pandas.DataFrame":
+    """The records of a protocol that count, a row each: where it comes from, its cost, measures.
+
+    Measures are as they are stored, most of them shares; `cost` is in units of plain training.
+
+    Raises:
+        LTBenchError: there are no records, or they cannot be put together.
+    """
+    import pandas
+
+    rows = []
+    for one in _counted(protocol, results, plugins, mixed):
+        cost = one.timing.relative if one.timing is not None else None
+        told = {"recipe": one.recipe, "table": one.table, "seed": one.seed, "status": one.status}
+        rows.append({**told, "reason": one.reason, "cost": cost, **one.measures})
+    return pandas.DataFrame(rows)
+
+
+def recalls(
+    protocol: str | Path | Protocol,
+    results: str | Path = RESULTS,
+    plugins: str | Path | Iterable[str | Path] = (),
+    mixed: bool = False,
+) -> "pandas.DataFrame":
+    """The recall of each class in each record that counts, a row each, with its training rows.
+
+    Classes are numbered by their labels; a recall is NaN where there was no test row.
+
+    Raises:
+        LTBenchError: as `records`.
+    """
+    import pandas
+
+    rows = [
+        {"recipe": one.recipe, "seed": one.seed, "class": c, "rows": count, "recall": recall}
+        for one in _counted(protocol, results, plugins, mixed)
+        if one.recall
+        for c, (count, recall) in enumerate(zip(one.class_counts, one.recall, strict=True))
+    ]
+    columns = ["recipe", "seed", "class", "rows", "recall"]
+    return pandas.DataFrame(rows, columns=columns).astype({"recall": float})
+
+
+def _counted(given: Any, results: Any, plugins: Any, mixed: bool) -> list[Record]:
+    registry, place = _registry(plugins), path("results", results)
+    problem = registry.protocol(given)
+    found, rejected = records_of(problem, place, registry.origin, mixed)
+    refuse_none(problem, place, len(found), rejected)
+    return sorted(found, key=lambda one: (one.recipe, one.table, one.seed))
 
 
 def recipe(given: str | Method, plugins: str | Path | Iterable[str | Path] = ()) -> Recipe:

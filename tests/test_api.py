@@ -292,3 +292,25 @@ def test_objects_show_themselves_in_a_line(run, tiny):
     from ltbench.datasets.digits import load
 
     assert repr(load()) == "<Dataset of 1797 rows [1, 8, 8], 10 classes>"
+
+
+def test_records_and_recalls_are_frames(run, tiny):
+    made = run(["erm", "focal"], seeds=2)
+    frame = ltbench.records(tiny)
+    assert frame[["recipe", "seed"]].values.tolist() == [[one.recipe, one.seed] for one in made]
+    assert frame["balanced_accuracy"].tolist() == [
+        one.measures["balanced_accuracy"] for one in made
+    ]
+    assert (frame["status"] == "ok").all() and (frame["cost"] > 0).all()
+    recalls = ltbench.recalls(tiny)
+    assert len(recalls) == 4 * 10
+    means = recalls.groupby(["recipe", "seed"])["recall"].mean()
+    assert means.tolist() == pytest.approx(frame["balanced_accuracy"].tolist())
+    assert recalls["rows"].tolist()[:10] == made[0].class_counts
+
+
+def test_records_that_are_not_there_are_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for frame in (ltbench.records, ltbench.recalls):
+        with pytest.raises(LTBenchError, match="holds no records"):
+            frame(tiny)
