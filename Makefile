@@ -10,7 +10,7 @@ SHARD ?= 1/1
 SAMPLE ?= 3
 export BASE SHARD
 
-.PHONY: setup demo test bench gpu lint tables site docs review summary shard boards verify moved clean
+.PHONY: setup demo test bench gpu lint tables site docs pages review summary shard boards verify moved clean
 
 setup: .venv/.done
 
@@ -62,6 +62,10 @@ site: setup
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# what is published: the boards, and the documents below them
+pages: site docs
+	rm -rf build/pages && cp -r build/site build/pages && cp -r build/docs build/pages/documents
 
 # what the working tree changes since it parted from BASE, as a pull request shows it
 review: setup
