@@ -30,7 +30,7 @@ demo: .venv/.installed
 	$(BIN)/ltbench run digits-lt --fresh --results build/demo
 
 test: setup
-	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	$(BIN)/python -m pytest --quiet tests/bench $(BENCH)

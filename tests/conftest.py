@@ -13,6 +13,9 @@ pytest_plugins = "ltbench.testing.fixtures"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; it counts before torch is loaded
 
+LONG = ("test_testing", "test_new", "test_documents", "test_review", "test_devices", "test_wheels")
+"""Files that take a minute or more; processes that share files begin with these."""
+
 TINY = """
 name = "tiny"
 version = 1
@@ -55,6 +58,10 @@ shot_splits = [5, 15]
 [compute]
 threads = 1
 """
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
