@@ -211,18 +211,18 @@ def plain_rows(protocol: Incremental, given: Given) -> list[int]:
 
 
 def floats_in(value: Any, found: set[int] | None = None) -> float:
-    """What an object holds in tensors, in words of float32, each memory counted once."""
+    """What an object holds in tensors, in words of float32, each of them counted once."""
     found = set() if found is None else found
-    if isinstance(value, Tensor):
-        return _new_words(value.untyped_storage().data_ptr(), value, found)
     if id(value) in found:
         return 0.0
     found.add(id(value))
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size() / WORD
     if isinstance(value, np.ndarray):
         return value.nbytes / WORD
     held: Iterable[Any] = ()
     if isinstance(value, nn.Module):
-        held = value.state_dict().values()
+        held = value.state_dict(keep_vars=True).values()
     elif isinstance(value, dict):
         held = value.values()
     elif isinstance(value, list | tuple | set):
@@ -230,11 +230,3 @@ def floats_in(value: Any, found: set[int] | None = None) -> float:
     elif isinstance(value, Method | Rows):
         held = vars(value).values()
     return sum(floats_in(one, found) for one in held)
-
-
-def _new_words(place: int, tensor: Tensor, found: set[int]) -> float:
-    """The words of a tensor whose memory was not counted yet."""
-    if place in found:
-        return 0.0
-    found.add(place)
-    return tensor.numel() * tensor.element_size() / WORD
