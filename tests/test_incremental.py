@@ -232,7 +232,7 @@ class Meddling(ClassIncremental):
 
 
 def test_an_earlier_network_that_was_changed_is_told(small):
-    with pytest.raises(LTBenchError, match="meddling changed the network of the task before"):
+    with pytest.raises(LTBenchError, match="meddling changed the network of task 1 once"):
         run(small(), Recipe(Meddling()), 0, DIGITS, CPU)
 
 

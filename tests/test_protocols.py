@@ -77,7 +77,7 @@ PINNED = {
     ("digits-incremental-base5", 1): "e81ed73e4372e2a2",
     ("digits-incremental-none", 1): "b52d61e4205bec27",
     ("digits-incremental-ordered", 1): "df9d842a42c1aa0f",
-    ("mnist-incremental", 1): "b9de79e1a38c1cae",
+    ("mnist-incremental", 1): "05bc7d8690fbedd0",
     ("compress-cifar10-jpeg-n10-r100", 1): "cf8f2414af5936ad",
     ("compress-cifar10-jpeg-n100-r100", 1): "0b5f2a5b1e4bbed6",
     ("compress-cifar10-jpeg-n20-r100", 1): "7d49d96fc74fb03a",

@@ -190,5 +190,6 @@ def grown(values, classes):
 
 @hookimpl
 def register_methods(register):
-    for method in (ACIL, AEFOCL, AIR):
-        register(method)
+    register(ACIL)
+    register(AEFOCL)
+    register(AIR)

@@ -33,8 +33,6 @@ def run_of(text, classes=4, old=2, taught=None, known=None, counts=None):
     before = probe_run(method, counts[:old], torch.float64)
     before.model = Told(taught)
     past = Past(
-        old=old,
-        task=1,
         known=known or (old,),
         arrived=torch.tensor(counts),
         room=4,

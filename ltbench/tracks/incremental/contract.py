@@ -54,24 +54,31 @@ def first_of_each(labels: Tensor, order: Tensor, number: int) -> Tensor:
     return order[rank < number]
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Past:
     """What is left of earlier tasks, as a task begins.
 
-    `old` is the number of classes that were known before, `task` that of this task from 0, `known`
-    how many classes were after each task until this one. `arrived` [K] are the rows that each class
-    had when it came, `room` the rows that memory may hold after this task. The network of the task
-    before is frozen, as its `finish` left it.
+    `known` tells how many classes were after each task until this one. `arrived` [K] are the rows
+    that each class had when it came, `room` the rows that memory may hold after this task. `method`
+    and `run` are those of the task before, whose network is frozen.
     """
 
-    old: int
-    task: int
     known: tuple[int, ...]
     arrived: Tensor
     room: int
     method: Method = field(repr=False)
     run: Run = field(repr=False)
     used: bool = False
+
+    @property
+    def old(self) -> int:
+        """How many classes were known before."""
+        return self.known[-1]
+
+    @property
+    def task(self) -> int:
+        """The number of this task, from 0."""
+        return len(self.known)
 
     @property
     def model(self) -> Any:

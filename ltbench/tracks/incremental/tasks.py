@@ -32,10 +32,11 @@ WORD = 4  # bytes of a float32, in which all that is kept is counted
 
 @dataclass(frozen=True)
 class Network:
-    """What a method was after a task: its run, and a copy of itself as it stood then."""
+    """What a method was after a task: its run, a copy of itself, and a hash of its network then."""
 
     method: Recipe
     run: Run
+    digest: str
 
     @property
     def model(self) -> nn.Module:
@@ -73,47 +74,48 @@ def learn(
             frozen network of the task before.
     """
     method = Recipe(*copy.deepcopy(recipe.methods), contract=ClassIncremental)
-    every, known = given.train.to(device), given.beside
+    every, known, again = given.train.to(device), given.beside, PAST_ROWS in recipe.all_needs
     arrived = torch.tensor(given.class_counts, dtype=torch.float32, device=device)
     memory = torch.zeros(0, dtype=torch.long, device=device)
     networks: list[Network] = []
     kept = 0.0
     for task, classes in enumerate(known):
-        before = networks[-1] if networks else None
-        old = known[task - 1] if task else 0
-        new = ((every.labels >= old) & (every.labels < classes)).nonzero()[:, 0]
-        if PAST_ROWS in recipe.all_needs:
+        old, before = (known[task - 1], networks[-1]) if task else (0, None)
+        if again:
             memory = (every.labels < old).nonzero()[:, 0]
+        new = ((every.labels >= old) & (every.labels < classes)).nonzero()[:, 0]
         present = torch.cat([memory, new])
         rows, room = every[present], protocol.memory.room(classes)
         run = begin(protocol, rows, task, classes, seed, device)
-        plain_size = floats_in(run.model)
+        plain = floats_in(run.model)
         past = None
         if before is not None:
-            past = Past(
-                old=old,
-                task=task,
-                known=known[:task],
-                arrived=arrived[:classes],
-                room=room,
-                method=before.method,
-                run=before.run,
-            )
+            past = Past(known[:task], arrived[:classes], room, before.method, before.run)
         run.granted = IncrementalGrants(past=past)
-        frozen = None if before is None else kept_networks.digest(before.model)
         train(method, rows, run, before, protocol.budget_of(task).batch_size)
         memory = present[remembered(method, rows, room, run)]
-        networks.append(Network(copy.deepcopy(method), run))
-        if before is not None and kept_networks.digest(before.model) != frozen:
-            raise LTBenchError(
-                f"{recipe.text} changed the network of the task before, which is frozen; let it "
-                "work on a copy (copy.deepcopy)"
-            )
-        shown = [] if PAST_ROWS in recipe.all_needs else [every.inputs_at(memory)]
-        lent = [before.model] if before is not None and past is not None and past.used else []
-        carried = [run.model, *lent, *shown, *method.methods]
-        kept = max(floats_in(carried) - plain_size, 0.0)
+        assert run.model is not None
+        networks.append(Network(copy.deepcopy(method), run, kept_networks.digest(run.model)))
+        held: list[Any] = [] if again else [every.inputs_at(memory)]
+        if before is not None and past is not None and past.used:
+            held.append(before.model)
+        kept = max(floats_in([run.model, *held, *method.methods]) - plain, 0.0)
+    refuse_changed(recipe, networks)
     return Learned(networks, kept)
+
+
+def refuse_changed(recipe: Recipe, networks: list[Network]) -> None:
+    """Refuses networks of earlier tasks that are not what they were.
+
+    Raises:
+        LTBenchError: a method changed one.
+    """
+    for task, network in enumerate(networks):
+        if kept_networks.digest(network.model) != network.digest:
+            raise LTBenchError(
+                f"{recipe.text} changed the network of task {task + 1} once that was over, and it "
+                "is frozen; let it work on a copy (copy.deepcopy)"
+            )
 
 
 def begin(
@@ -209,18 +211,18 @@ def plain_rows(protocol: Incremental, given: Given) -> list[int]:
 
 
 def floats_in(value: Any, found: set[int] | None = None) -> float:
-    """What an object holds in tensors, in words of float32, each memory counted once."""
+    """What an object holds in tensors, in words of float32, each of them counted once."""
     found = set() if found is None else found
-    if isinstance(value, Tensor):
-        return _new_words(value.untyped_storage().data_ptr(), value, found)
     if id(value) in found:
         return 0.0
     found.add(id(value))
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size() / WORD
     if isinstance(value, np.ndarray):
         return value.nbytes / WORD
     held: Iterable[Any] = ()
     if isinstance(value, nn.Module):
-        held = value.state_dict().values()
+        held = value.state_dict(keep_vars=True).values()
     elif isinstance(value, dict):
         held = value.values()
     elif isinstance(value, list | tuple | set):
@@ -228,11 +230,3 @@ def floats_in(value: Any, found: set[int] | None = None) -> float:
     elif isinstance(value, Method | Rows):
         held = vars(value).values()
     return sum(floats_in(one, found) for one in held)
-
-
-def _new_words(place: int, tensor: Tensor, found: set[int]) -> float:
-    """The words of a tensor whose memory was not counted yet."""
-    if place in found:
-        return 0.0
-    found.add(place)
-    return tensor.numel() * tensor.element_size() / WORD
