@@ -1,6 +1,9 @@
 """The share of the rare class in training, swept (Pezzicoli et al., arXiv:2501.11638)."""
 
+from typing import Annotated
+
 import torch
+from msgspec import Meta
 
 from ltbench import LTBenchError, Method, Positive, Uniform, hookimpl
 
@@ -22,7 +25,7 @@ class TrainShare(Method):
     needs = frozenset({"two_classes"})
     space = {"p": Uniform(0.05, 0.9)}
 
-    def __init__(self, p: Positive = 0.5, size: int | None = None):
+    def __init__(self, p: Positive = 0.5, size: Annotated[int, Meta(ge=2)] | None = None):
         self.p = p
         self.size = size
 
@@ -31,7 +34,8 @@ class TrainShare(Method):
         labels = train.labels[shuffled]
         classes = [shuffled[labels == c] for c in (0, 1)]
         there = [len(rows) for rows in classes]
-        taken = drawn(self.p, self.size or there[run.positive], there, run.positive)
+        size = there[run.positive] if self.size is None else self.size
+        taken = drawn(self.p, size, there, run.positive)
         return train[torch.cat([rows[:n] for rows, n in zip(classes, taken, strict=True)])]
 
 
