@@ -30,8 +30,9 @@ class LLMRows(Method):
     """Adds rows that `generator` writes, as many of each class, until there are `rows` more.
 
     The generator is a command, started anew for each call; it reads a prompt from its input and
-    writes on from where that ends. `{seed}` in it becomes a number that differs by call. Without a
-    generator no rows are added. The prompt is the source's: a line that says what columns there
+    writes on from where that ends, for `seconds` at most. `{seed}` in it becomes a number that
+    differs by call. It runs within the bounds of memory and time that its cell has, and once more
+    for each inner fold. Without a generator no rows are added. The prompt is the source's: a line that says what columns there
     are, then `sets` groups of a header, and for each class a letter and `shots` rows as CSV, drawn
     anew for each call and none twice where a class has enough; at its end a header. So classes are
     even in it whatever the data, and it holds nothing but training rows. These are rows as learners
