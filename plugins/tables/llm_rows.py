@@ -30,15 +30,18 @@ class LLMRows(Method):
     """Adds rows that `generator` writes, as many of each class, until there are `rows` more.
 
     The generator is a command, started anew for each call; it reads a prompt from its input and
-    writes on from where that ends. `{seed}` in it becomes a number that differs by call. Without a
-    generator no rows are added. The prompt is the source's: a line that says what columns there
-    are, then `sets` groups of a header, and for each class a letter and `shots` rows as CSV, drawn
-    anew for each call and none twice where a class has enough; at its end a header. So classes are
-    even in it whatever the data, and it holds nothing but training rows. These are rows as learners
-    take them: numbers are standardised, with four figures, and named x1, x2 and on, as names of
-    columns are not handed to methods. The columns of 0 and 1 that stand for one category are one
-    place; categories and classes are random words of a letter and two letters or digits, as in the
-    source, so that nothing leans on what the generator knows of names.
+    writes on from where that ends, for `seconds` at most. `{seed}` in it becomes a number that
+    differs by call. It runs within the bounds of memory and time that its cell has, and once more
+    for each inner fold. Without a generator no rows are added.
+
+    The prompt is the source's: a line that says what columns there are, then `sets` groups of a
+    header, and for each class a letter and `shots` rows as CSV, drawn anew for each call and none
+    twice where a class has enough; at its end a header. So classes are even in it whatever the
+    data, and it holds nothing but training rows. These are rows as learners take them: numbers are
+    standardised, with four figures, and named x1, x2 and on, as names of columns are not handed to
+    methods. The columns of 0 and 1 that stand for one category are one place; categories and
+    classes are random words of a letter and two letters or digits, as in the source, so that
+    nothing leans on what the generator knows of names.
 
     Of a reply, lines are taken that have a number or a known word in each place. Numbers are not
     held to any range, as in the source. What is left out is counted by reason. Our choices: exact
