@@ -105,8 +105,17 @@ REMEMBERS = """
                 print("farewell")
                 os._exit(3)
 
+    class Refuses(Method):
+        name = "refuses"
+        reference = "none: a test"
+        models = frozenset({"network", "estimator"})
+
+        def prepare(self, run):
+            raise ValueError("not today")
+
     @hookimpl
     def register_methods(register):
+        register(Refuses)
         register(Remembers)
         register(Ends)
 """
@@ -284,6 +293,19 @@ def test_parts_of_a_cell_that_know_what_others_are_asked_are_run_apart(tmp_path)
     assert found["ends"].status == "failed"
     told = "its process ended with exit code 3 before the cell was done; it last printed: farewell"
     assert found["ends"].reason == told
+
+
+@linux
+def test_a_table_whose_every_learner_fails_tells_why(tmp_path):
+    table, methods = tmp_path / "table.toml", tmp_path / "remembers.py"
+    table.write_text(TABLE)
+    methods.write_text(textwrap.dedent(REMEMBERS))
+    plugin = {"plugins": [methods], "results": tmp_path / "results"}
+    found = {one.recipe: one for one in run(table, ["presto", "refuses"], 1, **plugin)}
+    assert (found["presto"].status, found["refuses"].status) == ("skipped", "failed")
+    assert "presto needs ordered, which this table does not supply" in found["presto"].reason
+    assert "not today" in found["refuses"].reason
+    assert found["refuses"].details["parts"].keys() == {"tree", "mlp"}
 
 
 @linux

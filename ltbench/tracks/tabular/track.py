@@ -62,7 +62,7 @@ APART = 10.0  # at most, where a column was constant and its scale is not known
 MOST_REPEATS = 1000  # of rows, on the average; more would fill the memory
 CPU = torch.device("cpu")
 NOTHING = Timing(
-    seconds=0.0, work=0.0, reference_work=0.0, relative=0.0, passes=0.0, peak_memory_mb=0.0
+    seconds=0.0, work=0.0, reference_work=1.0, relative=0.0, passes=0.0, peak_memory_mb=0.0
 )
 T = TypeVar("T")
 
