@@ -30,8 +30,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 
 CPU = torch.device("cpu")
 PLAIN = (
-    *("bic", "crt", "deep-smote", "group-thresholds", "la-tau", "lmd", "lws", "ncm"),
-    *("posthoc-logit-adjustment", "pseudo-features", "tau-norm", "threshold", "thresholding"),
+    *("bic", "crt", "dcs", "deep-smote", "dnip", "group-thresholds", "la-tau", "lmd", "lws"),
+    *(
+        "ncm",
+        "posthoc-logit-adjustment",
+        "pseudo-features",
+        "tau-norm",
+        "threshold",
+        "thresholding",
+    ),
     "weight-aligning",
 )
 """Every method of the library, but erm itself, that begins with plain training."""
