@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ltbench import Method, hookimpl
-from ltbench.tracks.robust.contract import ATTACK
+from ltbench.tracks.robust.contract import ATTACK, attacks
 
 
 class PGDAT(Method):
@@ -25,14 +25,14 @@ class PGDAT(Method):
     needs = frozenset({ATTACK})
 
     def batch(self, batch, run):
-        if run.phase.on_features:
+        if not attacks(run):
             return batch
         moved, rest = attacked(batch, run), batch.inputs[len(batch.rows) :]
         return replace(batch, inputs=torch.cat([moved, rest]) if len(rest) else moved)
 
 
 def attacked(batch, run, temperature=1.0, start="uniform"):
-    """The labelled inputs [N, ...] of a batch, moved to raise the cross-entropy with its targets."""
+    """The labelled inputs [N, ...] of a batch, moved to raise the cross-entropy with targets."""
 
     def loss(scores):
         each = (cross_entropy(temperature * scores, y, reduction="none") for y, _ in batch.targets)

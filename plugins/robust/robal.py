@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import linear, normalize
 
 from ltbench import Method, NonNegative, hookimpl
-from ltbench.tracks.robust.contract import ATTACK
+from ltbench.tracks.robust.contract import ATTACK, attacks
 from ltbench_plugins.robust.pgd_at import attacked
 from ltbench_plugins.robust.trades import divergence
 
@@ -46,6 +46,8 @@ class RoBal(Method):
         return model
 
     def batch(self, batch, run):
+        if not attacks(run):
+            return batch
         moved = attacked(batch, run, 1 / SCALE)
         beside = batch.inputs if self.beta else batch.inputs[len(batch.rows) :]
         return replace(batch, inputs=torch.cat([moved, beside]))
@@ -54,9 +56,9 @@ class RoBal(Method):
         return adjusted(scores, labels, run.counts, self.margin, self.tau_b, self.tau_m)
 
     def extra(self, output, batch, run):
-        if self.beta == 0:
-            return None
         n, cosines = len(batch.rows), output.heads[0] / SCALE
+        if self.beta == 0 or len(cosines) < 2 * n:
+            return None
         return self.beta * divergence(cosines[n : 2 * n], cosines[:n]).mean()
 
     def scores(self, scores, run):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from ltbench import LogUniform, Method, NonNegative, hookimpl
-from ltbench.tracks.robust.contract import ATTACK
+from ltbench.tracks.robust.contract import ATTACK, attacks
 
 
 class TRADES(Method):
@@ -25,7 +25,7 @@ class TRADES(Method):
         self.beta = beta
 
     def batch(self, batch, run):
-        if self.beta == 0:
+        if self.beta == 0 or not attacks(run):
             return batch
         x, labels = batch.inputs[: len(batch.rows)], batch.targets[0][0]
         clean = run.granted.scores(x, run)

@@ -63,7 +63,9 @@ def test_rows_stay_out(method: Recipe) -> None:
     test.inputs[:, :, 0, 0] = 1.0
     dataset = Dataset(rows, tuple("abc"[:classes]), test)
     spy = White()
-    run(small(dataset), Recipe(spy, *copy.deepcopy(method).methods), 0, dataset, torch.device("cpu"))
+    run(
+        small(dataset), Recipe(spy, *copy.deepcopy(method).methods), 0, dataset, torch.device("cpu")
+    )
     expect_unseen(spy)
 
 

@@ -93,6 +93,12 @@ class RobustGrants(Grants):
             return mean_scores(run.model, inputs, run)
 
 
+def attacks(run: Run) -> bool:
+    """Whether there is an attack, and images to be attacked: not outside of a track that grants one
+    and not in a phase on features."""
+    return isinstance(run.granted, RobustGrants) and not run.phase.on_features
+
+
 def pgd(
     loss: Objective, inputs: Tensor, threat: Threat, run: Run, start: Tensor | float = 0.0
 ) -> Tensor:

@@ -14,6 +14,7 @@ from ltbench.tracks.robust.problem import Robust
 from ltbench.tracks.robust.track import OF_ROWS, SUPPLIES, measured, plan, run
 
 GAPS = (-1.0, 1.0)
+FEWEST = ("few", "worst")
 
 
 class RobustTrack(Track[Robust]):
@@ -35,9 +36,15 @@ class RobustTrack(Track[Robust]):
             table=FIRST,
         ),
         share("clean", "clean", "*clean*: balanced accuracy without an attack", table=FIRST),
-        share("pgd20", "PGD-20", "*PGD-20*: on cross-entropy alone, as papers have it", table=FIRST),
+        share(
+            "pgd20", "PGD-20", "*PGD-20*: on cross-entropy alone, as papers have it", table=FIRST
+        ),
         *(
-            share(f"{of}_{shot}", f"{of} {shot}", table=FIRST if shot in ("few", "worst") else "second")
+            share(
+                f"{of}_{shot}",
+                f"{of} {shot}",
+                table=FIRST if shot in ("few", "worst") else "second",
+            )
             for of in ("robust", "clean")
             for shot in ("many", "medium", "few", "worst")
         ),

@@ -81,9 +81,7 @@ def _of_portion(
         if not len(left):
             break
         y, k = labels[left, None], target[left, None]
-        x_left = attacked(
-            x[left], lambda z, y=y, k=k: told(z).gather(1, k) - told(z).gather(1, y)
-        )
+        x_left = attacked(x[left], lambda z, y=y, k=k: told(z).gather(1, k) - told(z).gather(1, y))
         every[left] = right(x_left, labels[left])
     return first, every
 

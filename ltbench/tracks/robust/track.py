@@ -70,7 +70,9 @@ def run(
     parts = split(protocol, dataset, seed)
     refuse_outside(protocol, parts.train)
     begins = partial(begin, protocol, parts, seed, device)
-    made = learned(protocol, recipe, parts, begins, partial(time_plain, protocol, parts, seed, device))
+    made = learned(
+        protocol, recipe, parts, begins, partial(time_plain, protocol, parts, seed, device)
+    )
     timing, counts = made.timing, parts.class_counts
 
     test = parts.test().to(device)
