@@ -13,8 +13,11 @@ from ltbench import LTBenchError, Rows, Unmet, protocol, recipe
 from ltbench.augmentation.views import Views
 from ltbench.contract.context import Batch, Output, Phase, Run
 from ltbench.datasets import built_in
+from ltbench.testing.report import Failure
+from ltbench.testing.task import expect_unseen
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import run as recognise
+from ltbench.tracks.robust.checks import White
 from ltbench.tracks.robust.contract import RobustGrants, Threat, pgd
 from ltbench.tracks.robust.scores import robust_scores, under_attack
 from ltbench.tracks.robust.track import refuse_outside, run
@@ -350,3 +353,12 @@ def test_methods_that_attack_are_refused_elsewhere():
         recognise(protocol("digits-lt"), recipe("pgd-at"), 0, DIGITS, CPU)
     with pytest.raises(Unmet, match="domains|groups"):
         run(short(), recipe("coral"), 0, DIGITS, CPU)
+
+
+def test_the_check_of_test_rows_sees_one_that_strays():
+    spy = White()
+    spy.look("batch", torch.full((2, 1, 2, 2), 0.5))
+    expect_unseen(spy)
+    spy.look("batch", torch.ones(2, 1, 2, 2))
+    with pytest.raises(Failure, match="held-out ones reached batch"):
+        expect_unseen(spy)
