@@ -19,6 +19,7 @@ from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
+from ltbench.tracks.robust import track as robust
 
 CPU = torch.device("cpu")
 SHORT = """
@@ -65,6 +66,11 @@ TRACKS = {
         'base = "digits-domains"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "robust": (
+        robust,
+        'base = "digits-robust"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -106,7 +112,9 @@ def methods_of(track):
                 yield name
             if track == "incremental" and "past" in method.needs:
                 yield name
-            elsewhere = distils or compresses or {"groups", "past"} & method.needs
+            if track == "robust" and "attack" in method.needs:
+                yield name
+            elsewhere = distils or compresses or {"groups", "past", "attack"} & method.needs
             if track == "recognition" and not elsewhere:
                 yield name
 

@@ -1,0 +1,88 @@
+"""The checks of a method that attacks its batches; none knows a formula."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from ltbench.contract.context import Rows
+from ltbench.contract.method import Method
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Check
+from ltbench.datasets import Dataset
+from ltbench.protocols.schema import Imbalance
+from ltbench.testing.checks import shared
+from ltbench.testing.report import named
+from ltbench.testing.task import (
+    OF_NETWORKS,
+    Spy,
+    Task,
+    Trained,
+    counts_for,
+    expect_unseen,
+    rows_of,
+)
+from ltbench.tracks.marked import fields
+from ltbench.tracks.robust.contract import RobustGrants, Threat
+from ltbench.tracks.robust.problem import Robust, ThreatTable
+from ltbench.tracks.robust.track import SUPPLIES, run
+
+NEEDS = SUPPLIES | {"two_classes"}
+THREAT = Threat(eps=0.1, step=0.05, steps=2)
+COUNTS = (12, 8, 6)
+
+
+def checks(recipe: Recipe) -> Mapping[str, Check]:
+    """The checks of a recipe of networks that attacks; none of any other."""
+    of_networks = all("network" in method.models for method in recipe.methods)
+    if not of_networks or recipe.all_needs - NEEDS or not recipe.all_needs & SUPPLIES:
+        return {}
+    return {**shared(Task(trained)), **named((test_rows_stay_out,))}
+
+
+def pixels(rows: Rows) -> Rows:
+    """Rows whose inputs lie in [0, 1]."""
+    return Rows(rows.inputs.sigmoid(), rows.labels)
+
+
+def trained(
+    method: Method, counts: Sequence[int], rows: Rows | None = None, **options: Any
+) -> Trained:
+    """What a short training under attack makes of a method."""
+    rows = pixels(rows_of(counts) if rows is None else rows)
+    return OF_NETWORKS.trained(method, counts, rows, granted=RobustGrants(threat=THREAT), **options)
+
+
+def test_rows_stay_out(method: Recipe) -> None:
+    """No row of the test split may reach a hook while the network is trained."""
+    classes = min(3, len(counts_for(method)))
+    rows, test = pixels(rows_of(COUNTS[:classes])), pixels(rows_of([4] * classes, seed=1))
+    test.inputs[:, :, 0, 0] = 1.0
+    dataset = Dataset(rows, tuple("abc"[:classes]), test)
+    spy = White()
+    run(
+        small(dataset), Recipe(spy, *copy.deepcopy(method).methods), 0, dataset, torch.device("cpu")
+    )
+    expect_unseen(spy)
+
+
+class White(Spy):
+    """Looks for a white corner, the mark of test rows whose pixels must lie in [0, 1]."""
+
+    name = "spy"
+
+    def look(self, hook: str, inputs: Tensor) -> None:
+        self.called.add(hook)
+        if (inputs[:, :, 0, 0] == 1).any():
+            self.seen.add(hook)
+
+
+def small(dataset: Dataset) -> Robust:
+    """A small protocol over a data set with a test split of its own."""
+    keys = fields(dataset)
+    data = structs.replace(keys["data"], test_per_class=None, validation_share=None)
+    keys |= {"data": data, "imbalance": Imbalance("source")}
+    return Robust(**keys, threat=ThreatTable(THREAT.eps, THREAT.step, THREAT.steps))
