@@ -37,7 +37,10 @@ class RobustTrack(Track[Robust]):
         ),
         share("clean", "clean", "*clean*: balanced accuracy without an attack", table=FIRST),
         share(
-            "pgd20", "PGD-20", "*PGD-20*: on cross-entropy alone, as papers have it", table=FIRST
+            "pgd20",
+            "PGD-20",
+            "*PGD-20*: on cross-entropy alone, in steps of a quarter of eps",
+            table=FIRST,
         ),
         *(
             share(
