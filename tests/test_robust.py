@@ -9,9 +9,9 @@ from msgspec import structs
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 
-from ltbench import LTBenchError, Rows, Unmet, protocol, recipe
+from ltbench import LTBenchError, Method, Recipe, Rows, Unmet, protocol, recipe
 from ltbench.augmentation.views import Views
-from ltbench.contract.context import Batch, Output, Phase, Run
+from ltbench.contract.context import PREDICTED_AT_ONCE, Batch, Output, Phase, Run
 from ltbench.datasets import built_in
 from ltbench.testing.report import Failure
 from ltbench.testing.task import expect_unseen
@@ -362,3 +362,23 @@ def test_the_check_of_test_rows_sees_one_that_strays():
     spy.look("batch", torch.ones(2, 1, 2, 2))
     with pytest.raises(Failure, match="held-out ones reached batch"):
         expect_unseen(spy)
+
+
+class ByPlace(Method):
+    """Takes rows for 50 of the first class, then 50 of the second, as they stand in the test split,
+    which comes in portions."""
+
+    name = "by-place"
+
+    def scores(self, scores, run):
+        rows, classes = scores.shape
+        start = 0 if rows == PREDICTED_AT_ONCE else PREDICTED_AT_ONCE
+        said = (start + torch.arange(rows)).clamp(max=499) // 50
+        return scores * 0 + nn.functional.one_hot(said, classes)
+
+
+def test_the_place_of_a_row_under_attack_tells_no_class():
+    fixed = protocol("digits-robust")
+    fixed = structs.replace(fixed, budget=structs.replace(fixed.budget, epochs=1))
+    found = run(fixed, Recipe(ByPlace()), 0, DIGITS, CPU).measures
+    assert found["pgd20"] < 0.25 and found["robust"] < 0.25  # of ten classes

@@ -1,7 +1,6 @@
 """The protocols of class-incremental learning."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -42,11 +41,6 @@ class Incremental(Classification, frozen=True, kw_only=True, tag="incremental"):
     arrival: Literal["seed", "largest"] = "seed"
     memory: Memory = Memory()
     first_budget: Budget | None = None
-
-    @staticmethod
-    def also_required(content: Mapping[str, Any]) -> tuple[str, ...]:
-        """The keys that a protocol with this content cannot do without, beside those of all."""
-        return Classification.also_required(content)
 
     def __post_init__(self) -> None:
         super().__post_init__()

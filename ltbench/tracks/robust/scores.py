@@ -14,7 +14,7 @@ from ltbench.errors import Diverged
 from ltbench.results.records import Scores
 from ltbench.scoring import metrics
 from ltbench.tracks.robust.contract import Threat, mean_scores, noise, pgd
-from ltbench.training.engine import forward, stream_seed
+from ltbench.training.engine import forward, hidden_order, stream_seed
 
 STEPS = 20
 SHARE = 0.25  # of eps, the length of a step
@@ -29,19 +29,21 @@ def under_attack(
     """Which rows [N] are right after PGD-20 on cross-entropy, and which after every attack.
 
     `inputs` are as they are stored. The attacks see the scores that decide, and begin anywhere in
-    the ball. A row that an attack of margins has turned is attacked no further.
+    the ball. The method sees the rows in a hidden order, so that no place tells a class. A row that
+    an attack of margins has turned is attacked no further.
 
     Raises:
         Diverged: a score is not finite.
     """
-    threat = Threat(eps, SHARE * eps, STEPS)
+    threat, order = Threat(eps, SHARE * eps, STEPS), hidden_order(inputs, run.seed)
     rng = torch.Generator(run.device).manual_seed(stream_seed(run.seed, "evaluation attacks"))
     parts = [
         _of_portion(recipe, model, run.plain(inputs[some]), labels[some], threat, run, rng)
-        for some in torch.arange(len(labels), device=labels.device).split(PREDICTED_AT_ONCE)
+        for some in order.split(PREDICTED_AT_ONCE)
     ]
     first, every = zip(*parts, strict=True)
-    return torch.cat(first), torch.cat(every)
+    place = order.argsort()
+    return torch.cat(first)[place], torch.cat(every)[place]
 
 
 def _of_portion(
