@@ -8,11 +8,14 @@ The images are noise of CIFAR-10's sizes: what they show costs nothing.
 """
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from ltbench.training.environment import own
 
 STEPS, WARM, ROUNDS, SEED = 300, 60, 3, 0
 SHARING = (1, 4, 8, 16)
+SERVICE = "nvidia-cuda-mps-control"
 
 
 def begun(rows=None, **changed):
@@ -134,31 +138,29 @@ def script_compiled():
 
 
 def script_captured():
-    """With the whole step, views and SGD too, recorded once and replayed."""
+    """With views and both passes recorded once and replayed; SGD steps by itself."""
     rows, run, batch_size = begun()
     model, phase = run.model, run.phase
-    rate = torch.tensor(phase.lr, device=run.device)
     optimizer = torch.optim.SGD(
-        model.parameters(), rate, phase.momentum, weight_decay=phase.weight_decay, foreach=True
+        model.parameters(), phase.lr, phase.momentum, weight_decay=phase.weight_decay, foreach=True
     )
     views = generator(run, "views")
     images, labels = rows.inputs[:batch_size].clone(), rows.labels[:batch_size].clone()
 
-    def step():
+    def passes():
         optimizer.zero_grad(set_to_none=False)
         F.cross_entropy(model(run.views.augmented(images, views)), labels).backward()
-        optimizer.step()
 
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(3):
-            step()
+            passes()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(views)
     with torch.cuda.graph(graph):
-        step()
+        passes()
 
     def replayed(part, run, batch_size):
         order = draw(len(part), len(part), None, generator(run, "order"))
@@ -166,6 +168,7 @@ def script_captured():
             images.copy_(part.inputs[index])
             labels.copy_(part.labels[index])
             graph.replay()
+            optimizer.step()
 
     return {"ms a step": 1000 * seconds_a_step(replayed, rows, run, batch_size)}
 
@@ -180,12 +183,31 @@ def _learning(work):
     return again
 
 
-def sharing(programs):
+@contextmanager
+def served():
+    """The variables with which programs meet NVIDIA's multi-process service, started for them."""
+    with tempfile.TemporaryDirectory() as folder:
+        named = dict.fromkeys(("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"), folder)
+        variables = {**os.environ, **named}
+        subprocess.run([SERVICE, "-d"], env=variables, check=True)
+        try:
+            yield variables
+        finally:
+            subprocess.run([SERVICE], env=variables, input=b"quit\n")
+
+
+def sharing_served(programs):
+    with served() as variables:
+        return sharing(programs, variables)
+
+
+def sharing(programs, variables=None):
     """Steps a second of so many cells side by side, added up, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, __file__, folder]
         running = [
-            subprocess.Popen([*words, f"one-{k}"], stdout=subprocess.PIPE) for k in range(programs)
+            subprocess.Popen([*words, f"one-{k}"], stdout=subprocess.PIPE, env=variables)
+            for k in range(programs)
         ]
         while len(list(Path(folder).glob("*.ready"))) < programs:
             assert all(one.poll() in (None, 0) for one in running), "a program died"
@@ -218,6 +240,8 @@ MEASURED = {
     "script, captured": script_captured,
     **{f"sharing {n}": lambda n=n: sharing(n) for n in SHARING},
 }
+if shutil.which(SERVICE):
+    MEASURED |= {f"served {n}": lambda n=n: sharing_served(n) for n in SHARING[1:]}
 
 
 def told(folder):
@@ -232,10 +256,11 @@ def told(folder):
     for name, value in found.items():
         if "ms a step" in value:
             print(f"| {name} | {value['ms a step']:.2f} |")
-    print("\n| cells side by side | steps a second, all |\n| ---: | ---: |")
+    print("\n| cells side by side | steps a second, all | with the multi-process service |")
+    print("| ---: | ---: | ---: |")
     for n in SHARING:
-        if f"sharing {n}" in found:
-            print(f"| {n} | {found[f'sharing {n}']['steps a second']:.0f} |")
+        both = (found.get(f"{how} {n}") for how in ("sharing", "served"))
+        print(f"| {n} |", *(f"{one['steps a second']:.0f} |" if one else "|" for one in both))
 
 
 def main():
