@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
+from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, TRACES, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
 from ltbench.running.request import jobs_of, limits_of, shard_of
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @DATA
 @JSON
 @RESULTS
+@TRACES
 @PLUGINS
 def command(
     protocol: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
+from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, TRACES, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say, written
 from ltbench.commands.run import cluster_of, observers_of, run_cells
 from ltbench.errors import LTBenchError
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @DATA
 @JSON
 @RESULTS
+@TRACES
 @PLUGINS
 def command(
     protocol: str,

@@ -22,7 +22,7 @@ from ltbench.registry.discovery import (
     stamps,
 )
 from ltbench.registry.interface import unserved
-from ltbench.texts import composed, line, readable
+from ltbench.texts import composed, line, readable, traced
 
 if TYPE_CHECKING:
     import pluggy
@@ -414,6 +414,8 @@ class Registry:
         # A stranger's module may raise anything at all; that must cost its own rows only.
         except BaseException as error:
             self._leave_out(plugin, _told(error, plugin))
+            if trace := traced(error):
+                print(trace, file=sys.stderr)
         if self.strict and len(self.left_out) > before:
             raise LTBenchError(str(self.left_out[before]))
 
