@@ -94,6 +94,11 @@ def test_a_package_serves_beside_ltbench_and_goes_without_a_trace(fresh):
     assert "(ltbench-acme 0.1.0): " in told and "mirrored-digits" in told
     fresh("ltbench", "run", "digit-pairs", "--seeds", "2", "--jobs", "1")
     fresh("ltbench", "run", "mirrored-digits-lt", "--seeds", "1", "--jobs", "1")
+    fresh("ltbench", "run", "ringed-digits-lt", "--seeds", "1", "--jobs", "1")
+    fresh("ltbench", "run", "visits", "--seeds", "1", "--jobs", "1")
+    kappa = json.loads(fresh("ltbench", "leaderboard", "ringed-digits-lt", "--format", "json"))
+    assert all(0 < row["measures"]["kappa"]["mean"] < 1 for row in kappa["rows"])
+    assert "naive-bayes" in fresh("ltbench", "leaderboard", "visits")
     fresh("ltbench", "check", "asymmetric", "positive-weights")
     board = json.loads(fresh("ltbench", "leaderboard", "digit-pairs", "--format", "json"))
     assert {row["recipe"] for row in board["rows"]} > {"asymmetric", "positive-weights"}
