@@ -136,13 +136,13 @@ def tell_rejected(rejected: "Sequence[Rejected]") -> None:
         click.echo(str(one), err=True)
 
 
-def with_records(results: Path) -> list[str]:
-    """The protocols that have records.
+def with_records(results: Path, further: Sequence[str] = ()) -> list[str]:
+    """The protocols that have records, and `further` ones.
 
     Raises:
         LTBenchError: none has.
     """
-    names = sorted(folder.parent.name for folder in results.glob("*/records"))
+    names = sorted({*(folder.parent.name for folder in results.glob("*/records")), *further})
     if not names:
         raise LTBenchError(f"{results} holds no records; ltbench run PROTOCOL makes some")
     return names
