@@ -18,7 +18,7 @@ from ltbench.commands.options import (
     tell_rejected,
     with_records,
 )
-from ltbench.commands.printing import Command, say, written
+from ltbench.commands.printing import Command, say, shown, written
 from ltbench.commands.tables import write_table
 from ltbench.errors import LTBenchError
 
@@ -99,13 +99,13 @@ def command(
             continue
         with _place(registry, name, results, alone) as place:
             click.echo(place.told, err=True, nl=False)
-            shown = name, place.results, mixed or place.mixed
+            asked = name, place.results, mixed or place.mixed
             if form == "latex":
-                text, rejected = _latex(registry, *shown)
+                text, rejected = _latex(registry, *asked)
             else:
-                board, rejected = find(registry, *shown)
+                board, rejected = find(registry, *asked)
                 text = written(board, form)
-        say(text, end="")
+        say(shown(text) if form == "md" else text, end="")
         tell_rejected(rejected)
         told |= bool(rejected)
     if told:

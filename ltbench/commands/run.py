@@ -165,12 +165,12 @@ def _show_table(
     mixed: bool,
 ) -> "list[Rejected]":
     from ltbench.boards import shipped
-    from ltbench.commands.printing import written
+    from ltbench.commands.printing import shown, written
     from ltbench.commands.tables import write_table
     from ltbench.results.folder import results_folder
 
     found, path = write_table(registry, protocol, results, mixed)
-    say(written(found.board, "json" if as_json else "md"), end="")
+    say(written(found.board, "json") if as_json else shown(written(found.board, "md")), end="")
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
     click.echo(f"{path} written; {len(plan.done)} cells had a record, new: {told}", err=True)

@@ -78,6 +78,12 @@ class Plugin:
     def source(self) -> str:
         return self.text or (text_of(self.file) if self.file is not None else "")
 
+    @property
+    def family(self) -> str:
+        """The folder that what is shipped stands in; of anything else the package it is of."""
+        between = self.module.split(".")[1:-1]
+        return between[0] if self.built_in and between else self.package
+
     @cached_property
     def digest(self) -> str:
         """A digest of what the source says, so that a record tells which code made it."""
