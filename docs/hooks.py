@@ -169,7 +169,7 @@ def commands() -> Iterator[str]:
 def python() -> Iterator[str]:
     """The public names, from their docstrings."""
     import ltbench
-    from ltbench import testing
+    from ltbench import testing, toolbox
 
     functions = ("run", "leaderboard", "recipe", "protocol")
     contracts = ("Method", "Track", "Run")
@@ -179,6 +179,7 @@ def python() -> Iterator[str]:
         ("Run and read", "ltbench", functions),
         ("Contracts", "ltbench", contracts),
         ("What contracts are made of", "ltbench", rest),
+        ("What methods borrow", "ltbench.toolbox", toolbox.__all__),
         ("Checks and probes", "ltbench.testing", testing.__all__),
     ):
         yield f"## {title}\n"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltbench.boards import shipped
 from ltbench.boards.reading import read
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
@@ -106,15 +107,22 @@ def leaderboard(
     results: str | Path = RESULTS,
     plugins: str | Path | Iterable[str | Path] = (),
     mixed: bool = False,
+    own: bool = False,
 ) -> "pandas.DataFrame":
     """The leaderboard of a protocol as a frame, a row for each recipe, best first.
 
-    With `mixed`, records of several codes or devices stand together.
+    With `mixed`, records of several codes or devices stand together. Rows stand among the published
+    ones that an installed ltbench brings along, unless they shall be your `own` alone.
 
     Raises:
         LTBenchError: there are no records, or they cannot be put together.
     """
-    return read(_registry(plugins), protocol, path("results", results), mixed).board.frame()
+    registry, place = _registry(plugins), path("results", results)
+    if own or not shipped.serve(place):
+        return read(registry, protocol, place, mixed).board.frame()
+    problem = registry.protocol(protocol)
+    with shipped.among(place, problem) as there:
+        return read(registry, problem, there.results, mixed or there.mixed).board.frame()
 
 
 def records(

@@ -1,10 +1,14 @@
 """Texts that others wrote, made fit to be stored, compared and shown."""
 
+import os
+import traceback
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 LONGEST = 2000  # letters of what an error says; more is not read
+LONGEST_TRACE = 12_000  # letters of a traceback; its end is kept
+TRACEBACK = "LTBENCH_TRACEBACK"  # the variable that asks for tracebacks; 0 does not
 
 
 def readable(text: str) -> str:
@@ -36,6 +40,18 @@ def line(value: object, says: Callable[[Any], str] = str) -> str:
         text = "it cannot say what it is"
     text = " ".join(readable(text).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an error; empty unless LTBENCH_TRACEBACK asks for it."""
+    if os.environ.get(TRACEBACK, "0") in ("", "0"):
+        return ""
+    try:
+        text = "".join(traceback.format_exception(error))
+    # A stranger's class may raise anything at all where it should say something.
+    except BaseException:
+        text = "".join(traceback.format_tb(error.__traceback__)) + line(error)
+    return readable(text[-LONGEST_TRACE:]).rstrip()
 
 
 HIDDEN = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}

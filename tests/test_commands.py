@@ -342,3 +342,37 @@ def test_a_variable_names_the_folder_of_results(ltbench, tiny, tmp_path, monkeyp
     assert told.exit_code == 2
     monkeypatch.setenv("LTBENCH_RESULTS", " ")
     assert "Error: leaderboards/tiny holds no records" in ltbench("leaderboard", tiny).stderr
+
+
+def test_methods_and_protocols_are_listed_by_family_and_track(ltbench, monkeypatch):
+    losses = ltbench("list", "methods", "--family", "losses").stdout.splitlines()
+    assert {line.split()[0] for line in losses} >= {"focal", "anyloss"}
+    assert not {line.split()[0] for line in losses} & {"ldam", "smote"}
+    of = ltbench("list", "protocols", "--track", "tabular", "--json")
+    assert "tabular-embedded" in {one["name"] for one in json.loads(of.stdout)}
+    assert "digits-lt" not in of.stdout
+    taken = ltbench("list", "--track", "tabular", "--family", "tables").stdout
+    assert taken.startswith("methods:\n")
+    assert "self-paced-ensemble" in taken
+    for words, told in (
+        (("--family", "lossses"), "unknown family 'lossses'; did you mean 'losses'?"),
+        (("--track", "tabula"), "unknown track 'tabula'; did you mean 'tabular'?"),
+        (("observers", "--family", "losses"), "--family is for methods, not for observers"),
+        (("tracks", "--track", "tabular"), "--track is for methods and protocols, not for tracks"),
+    ):
+        done = ltbench("list", *words)
+        assert (done.exit_code, told in done.stderr) == (2, True), done.output
+    monkeypatch.setattr("ltbench.commands.printing.terminal", lambda: 80)
+    monkeypatch.setattr("ltbench.commands.list.terminal", lambda: 80)
+    shown = ltbench("list").stdout.splitlines()
+    assert max(map(len, shown)) <= 80
+    assert "methods, losses:" in shown
+    assert "protocols, tabular:" in shown
+
+
+def test_a_board_on_a_terminal_has_columns_that_fit(ltbench, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("ltbench.commands.printing.terminal", lambda: 60)
+    done = ltbench("run", tiny, "-m", "erm", "--jobs", 1, "--seeds", 2)
+    assert max(map(len, done.stdout.splitlines())) <= 60
+    assert "─" in done.stdout and "|" not in done.stdout
+    assert "| recipe " in (tmp_path / "leaderboards" / "tiny" / "table.md").read_text()

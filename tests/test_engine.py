@@ -1012,3 +1012,111 @@ def test_methods_see_all_that_the_network_puts_out_while_a_loss_is_made():
     train(Looks(), rows_of(COUNTS), run, batch_size=16)
     assert {features.shape[1] for features in told} == {16}
     assert run.output is None
+
+
+def test_what_the_network_puts_out_is_there_until_the_last_term_of_a_loss_and_no_longer():
+    told = []
+
+    class Looks(Method):
+        def criterion(self, scores, labels, run):
+            torch.testing.assert_close(run.output.heads[run.head][: len(labels)] + 1, scores)
+            return super().criterion(scores, labels, run)
+
+        def adjust(self, scores, labels, run):
+            return scores + 1
+
+        def extra(self, output, batch, run):
+            told.append(run.output is output)
+
+    class Raises(Looks):
+        def extra(self, output, batch, run):
+            raise RuntimeError("as always")
+
+    run = fresh_run(epochs=1)
+    train(Recipe(Looks()), rows_of(COUNTS), run, batch_size=16)
+    assert told and all(told)
+    run = fresh_run(epochs=1)
+    with pytest.raises(RuntimeError, match="as always"):
+        train(Raises(), rows_of(COUNTS), run, batch_size=16)
+    assert run.output is None
+
+
+class Average(Method):
+    """Ends as the mean of the weights over the steps, each step counting for a tenth."""
+
+    name = "average"
+
+    def build(self, model, run):
+        run.keep("average", model)
+        return model
+
+    def step(self, closure, optimizer, run):
+        super().step(closure, optimizer, run)
+        leading = run.model.state_dict()
+        for name, tensor in run.kept["average"].state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(leading[name], 0.1)
+
+    def finish(self, model, validation, run):
+        return run.kept["average"]
+
+
+class Late(Average):
+    """Keeps its network too late for a training that is resumed."""
+
+    def build(self, model, run):
+        return model
+
+    def step(self, closure, optimizer, run):
+        if "average" not in run.kept:
+            run.keep("average", run.model)
+        super().step(closure, optimizer, run)
+
+
+def test_a_kept_network_is_a_copy_that_nothing_trains_or_resets():
+    states = []
+    run = fresh_run()
+    run.phase = replace(run.phase, reset="")
+    begun = fresh_network().state_dict()
+    average = train(Average(), rows_of(COUNTS), run, 16, checkpoint=states.append)
+    assert average is run.kept["average"]
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+    assert not average.training
+    assert not torch.equal(average.state_dict()["head.weight"], begun["head.weight"])
+    assert [*states[0]["kept"]] == ["average"]
+    learning = sum(len(group["params"]) for group in states[0]["optimizer"]["param_groups"])
+    assert learning == len([*fresh_network().parameters()])
+
+
+def test_a_training_with_a_kept_network_resumes_and_leaves_none_to_the_next():
+    states = []
+    rows, run = rows_of(COUNTS), fresh_run()
+
+    def keep(state):
+        assert method_state.told(method, run) is not None
+        states.append(copy.deepcopy(state))
+
+    method = Average()
+    whole = train(method, rows, run, 16, checkpoint=keep).state_dict()
+    for state in states:
+        again = train(Average(), rows, fresh_run(), 16, resume=state).state_dict()
+        assert all(torch.equal(whole[name], again[name]) for name in whole)
+    run.model = fresh_network()
+    begin(Method(), rows, run)
+    assert run.kept == {}
+
+
+def test_a_network_that_is_not_kept_again_cannot_be_resumed():
+    states = []
+    train(Late(), rows_of(COUNTS), fresh_run(), 16, checkpoint=states.append)
+    with pytest.raises(method_state.Unresumable, match="'average' was not made again; keep it in"):
+        train(Late(), rows_of(COUNTS), fresh_run(), 16, resume=states[0])
+
+
+def test_a_kept_network_has_a_name_of_its_own():
+    run = fresh_run()
+    assert run.keep("teacher", run.model) is run.kept["teacher"] is not run.model
+    with pytest.raises(LTBenchError, match="kept as 'teacher' already"):
+        run.keep("teacher", run.model)
+    with pytest.raises(LTBenchError, match="7 is no torch.nn.Module"):
+        run.keep("seven", 7)

@@ -277,6 +277,26 @@ def test_an_estimate_uses_earlier_cells(tiny, results, go):
     assert estimate(plan(installed(), tiny, ["erm"], 2, results), 1) > 100 * plain
 
 
+def test_an_estimate_trains_nothing_where_records_of_this_machine_tell_the_time(
+    tiny, results, go, monkeypatch
+):
+    record = go("erm", seeds=1)[0][0]
+
+    def measured(*given):
+        raise AssertionError
+
+    monkeypatch.setattr("ltbench.running.keeper.Keeper.seconds", measured)
+    left = plan(installed(), tiny, ["erm"], 3, results)
+    assert len(left.todo) == 2
+    plain = record.timing.reference_work
+    assert estimate(left, 1) == pytest.approx(2 * record.timing.relative * plain)
+    assert estimate(left, 2) == pytest.approx(record.timing.relative * plain)
+    elsewhere = {**record.environment, "cpu": "another"}
+    write(results, structs.replace(record, environment=elsewhere), None)
+    with pytest.raises(AssertionError):
+        estimate(plan(installed(), tiny, ["erm"], 3, results), 1)
+
+
 def test_a_protocol_of_a_plugin_runs_on_its_data(install, tmp_path, tiny, results):
     protocol = tmp_path / "theirs.toml"
     text = tiny.read_text().replace('name = "tiny"', 'name = "theirs"')

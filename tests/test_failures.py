@@ -132,3 +132,33 @@ def test_ctrl_c_is_no_failure_of_a_method(tmp_path, tiny, ctrl_c):
         run(tmp_path, tiny, "import os, time; os.kill(os.getppid(), 2); time.sleep(60)")
     read = records.read_all(tmp_path / "results", "tiny")
     assert "mine" not in {record.recipe for record in read}
+
+
+def failing(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(METHOD.replace("{line}", "scores.shift()"))
+    return path
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_traceback_is_shown_where_it_is_asked_for(tmp_path, tiny, ltbench, jobs):
+    words = ("run", tiny, "-m", "mine", "--plugin", failing(tmp_path), "--jobs", jobs)
+    words = (*words, "--seeds", 1, "--results", tmp_path / "results", "--fresh")
+    plain, traced = ltbench(*words), ltbench(*words, "--traceback")
+    line = failing(tmp_path).read_text().splitlines().index("        scores.shift()") + 1
+    assert f"(mine.py, line {line})" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in traced.stderr
+    assert "scores.shift()" in traced.stderr
+    assert "LTBENCH_TRACEBACK" not in os.environ
+
+
+def test_what_a_plugin_raises_as_it_is_imported_has_a_traceback_too(tmp_path, ltbench):
+    path = tmp_path / "mine.py"
+    path.write_text("import ltbench\n\n\ndef begin():\n    return ltbench.nothing\n\n\nbegin()\n")
+    plain = ltbench("check", "mine", "--plugin", path)
+    assert plain.exit_code == 2
+    assert "(line 5)" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    traced = ltbench("check", "mine", "--plugin", path, "--traceback")
+    assert "in begin\n    return ltbench.nothing" in traced.stderr

@@ -22,6 +22,7 @@ WINGS = (
     "testing",
     "registry",
     "training",
+    "toolbox",
     "datasets",
     "models",
     "contract",

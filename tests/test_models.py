@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from ltbench import LTBenchError
-from ltbench.models import build, known
+from ltbench.models import build, own
 from ltbench.models.heads import CosineHead
 
 
 def test_networks_are_known_by_their_files():
-    assert known() == ["convnet", "imagenet_resnet", "mlp", "resnet", "vgg"]
+    assert own() == ["convnet", "imagenet_resnet", "mlp", "resnet", "vgg"]
 
 
 def test_a_network_is_features_and_head():

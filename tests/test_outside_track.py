@@ -83,8 +83,9 @@ def test_it_is_listed_and_described(ltbench):
     )
     assert json.loads(ltbench("info", PROTOCOL, "--json").output)["track"] == "multi-label"
     plugins = ltbench("plugins", "--strict").output
-    brings = f"{PROTOCOL}, mirrored-digits, mirrored-digits-lt, multi-label"
-    assert f"multi-label (ltbench-acme 0.1.0): {brings}\n" in plugins
+    brings = f"{PROTOCOL}, mirrored-digits, mirrored-digits-lt, multi-label, ringed-digits-lt"
+    assert f"multi-label (ltbench-acme 0.1.0): {brings}, visits\n" in plugins
+    assert "parts (ltbench-acme 0.1.0): acme/visits, kappa, naive-bayes, rings\n" in plugins
 
 
 def test_its_measures_rank_and_are_written(ltbench, whole):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec import structs
 
-from ltbench.commands.progress import view
+from ltbench.commands.progress import in_hand, view
 from ltbench.results.records import Record, Timing
 from ltbench.running.observers import watched
 from ltbench.running.plan import Event
@@ -87,7 +87,36 @@ def test_on_a_terminal_a_bar_tells_done_left_and_how_far_is_what_is_in_hand(monk
             watch(event)
     assert "sam[x] seed 0 begins anew" in text()
     assert "2/2 done" in text()
+    assert "sam[x] seed 0: balanced accuracy 75.0, 1.50 s (2.00x)" in text()
     assert "sam[x] seed 1 failed: it broke" in text()
+
+
+def test_at_80_columns_bar_and_time_have_a_line_and_cells_in_hand_another(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    long = Cell("mixup+balanced-softmax+imbsam(rho=0.125,share=0.5) seed 0")
+    plan = SimpleNamespace(todo=[FIRST, long], track=TRACK, protocol=None)
+    with watched(plan, {"progress": view()}) as watch:
+        watch(Event(began=FIRST)), watch(Event(began=long))
+        watch(Event(within=long, told=Epoch(0.25, 1, 4, 2.0)))
+        lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    lines = [line.rstrip() for line in re.split(r"[\r\n]", "\n".join(lines))]
+    assert max(map(len, lines)) <= 80
+    bars = [line for line in lines if "0/2 done, left: -:--:--" in line]
+    assert bars and all("━" in line for line in bars)
+    (cells,) = {line for line in lines if "25%" in line}
+    assert cells.startswith("sam[x] seed 0 | mixup+") and cells.endswith("seed 0 25%")
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_cells_in_hand_fit_the_line_as_long_as_they_are_few(width):
+    shares = {f"mixup+balanced-softmax+sam seed {k}": 0.5 for k in range(2)}
+    line = in_hand(shares, width)
+    assert len(line) <= width
+    assert line.count("…") == 2 * (width == 40)
+    assert "eed 0 50% |" in line and line.endswith("eed 1 50%")
 
 
 def test_shares_told_in_parts_are_those_of_the_whole():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ltbench import LTBenchError, Method, Recipe, Rows, Uniform
+from ltbench.models.mlp import Network, Options
 from ltbench.registry.registry import installed
 from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps, shared
 from ltbench.testing.report import Failure
@@ -446,7 +447,7 @@ class Mumbles(Method):
 def test_whatever_a_method_raises_is_a_finding(method, told):
     report = check_method(method)
     assert not report.passed
-    assert told in {finding.text for finding in report.findings}
+    assert any(finding.text.startswith(f"{told} (") for finding in report.findings)
 
 
 class BrokenTrack:
@@ -709,3 +710,55 @@ class WeighsByFeatures(Method):
 
 def test_a_method_may_weigh_rows_by_what_the_network_puts_out():
     assert check_method(WeighsByFeatures()).passed
+
+
+class LacksAnAttribute(Method):
+    name = "lacks-an-attribute"
+
+    def adjust(self, scores, labels, run):
+        return scores + self.shift
+
+
+def test_a_failure_names_the_line_of_the_method_and_is_said_once(monkeypatch):
+    line = LacksAnAttribute.adjust.__code__.co_firstlineno + 1
+    told = str(check_method(LacksAnAttribute()))
+    assert told.count(f"no attribute 'shift' (test_testing.py, line {line})") == 1
+    assert "same seed same bits, inputs and chance untouched" in told
+    assert "Traceback" not in told
+    monkeypatch.setenv("LTBENCH_TRACEBACK", "1")
+    report = check_method(LacksAnAttribute())
+    assert f"line {line}, in adjust\n" in str(report)
+    assert "return scores + self.shift" in str(report)
+    failing = [one for one in report.as_dict()["findings"] if one["status"] == "failed"]
+    assert all("Traceback" in one["trace"] for one in failing)
+
+
+class WidensLabelsInTheHead(ActsOnTheHead):
+    """Breaks its promise in a later phase alone, with the network that it needs there."""
+
+    name = "widens-labels-in-the-head"
+
+    def weight(self, labels, run):
+        return run.model.head.weight.new_ones(len(labels), 1)
+
+
+def test_shapes_are_checked_in_later_phases_that_act_on_the_network():
+    check = shared(OF_NETWORKS)["shapes and kinds are kept"]
+    check(Recipe(ActsOnTheHead()))
+    with pytest.raises(Failure, match=r"expected weight to give .* \[8\], but saw .* \[8, 1\]"):
+        check(Recipe(WidensLabelsInTheHead()))
+
+
+def test_steps_are_probed_in_the_phase_of_a_role():
+    torch.manual_seed(0)
+    model = Network((1, 2, 2), 2, Options([3], batch_norm=True)).double()
+    batches = [(torch.randn(4, 1, 2, 2).double(), torch.tensor([0, 1, 1, 0]))]
+    (state,) = probe_steps(FavoursClass0InTheHead(), model, batches, (3, 1), 0.1, role="head")
+    begun = model.state_dict()
+    moved = {name for name in begun if not torch.equal(begun[name], state[name])}
+    assert moved == {"head.weight", "head.bias"}
+    features = model.eval().features(batches[0][0])  # its statistics stand still
+    scores = model.head(features) + torch.tensor([1.0, 0.0])
+    torch.nn.functional.cross_entropy(scores, batches[0][1]).backward()
+    expected = model.head.bias.detach() - 0.1 * model.head.bias.grad
+    torch.testing.assert_close(state["head.bias"], expected)

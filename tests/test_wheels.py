@@ -15,7 +15,22 @@ import pytest
 from ltbench.registry.registry import installed
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("ltbench", "plugins", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+POWER = """
+from ltbench import Method, hookimpl
+
+
+class Power(Method):
+    name = "power"
+
+    def weight(self, labels, run):
+        return run.seen[labels] ** -0.5
+
+
+@hookimpl
+def register_methods(register):
+    register(Power)
+"""
+COPIED = ("ltbench", "plugins", "pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +44,8 @@ def wheels(tmp_path_factory):
             shutil.copytree(ROOT / name, source / name, ignore=unwanted)
         else:
             shutil.copy(ROOT / name, source / name)
+    arrays = shutil.ignore_patterns("*.npz")
+    shutil.copytree(ROOT / "leaderboards", source / "leaderboards", ignore=arrays)
     shutil.copytree(ROOT / "examples" / "ltbench-acme", place / "acme", ignore=unwanted)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", place]
@@ -61,7 +78,46 @@ def fresh(wheels, tmp_path_factory):
     run("pip", "install", "--quiet", "--no-index", "--no-deps", "--no-warn-script-location",
         "--ignore-installed", *wheels.values())  # fmt: skip
     run.site, run.place = site, place
+    there["LTBENCH_CACHE"] = str(place / "cache")
     return run
+
+
+def test_a_wheel_brings_every_committed_board_and_stays_small(wheels):
+    with zipfile.ZipFile(wheels["ltbench"]) as wheel:
+        brought = {Path(one).name for one in wheel.namelist() if "/boards/shipped/" in one}
+    committed = {path.parent.name for path in ROOT.glob("leaderboards/*/table.md")}
+    assert brought == {f"{name}.tar.xz" for name in committed}
+    assert wheels["ltbench"].stat().st_size < 10e6
+
+
+@pytest.mark.parametrize("protocol", ["digits-lt", "tabular-embedded"])
+def test_published_boards_are_shown_in_an_empty_folder(fresh, protocol):
+    told = fresh("ltbench", "leaderboard", protocol)
+    assert told == (ROOT / "leaderboards" / protocol / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_row_of_ones_own_stands_among_published_ones(fresh):
+    words = ("--method", "power", "--plugin", "power.py", "--seeds", "2", "--jobs", "1")
+    (fresh.place / "power.py").write_text(POWER)
+    fresh("ltbench", "run", "digits-lt", *words)
+    told = fresh("ltbench", "leaderboard", "digits-lt", "--plugin", "power.py")
+    committed = (ROOT / "leaderboards" / "digits-lt" / "table.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1] for line in committed.splitlines() if line.startswith("| ")
+            and "`" in line}  # fmt: skip
+    shown = {line.split("`")[1] for line in told.splitlines() if line.startswith("| ")
+             and "`" in line}  # fmt: skip
+    assert shown == rows | {"power"}
+    board = json.loads(fresh("ltbench", "leaderboard", "digits-lt", "--format", "json"))
+    mean = {row["recipe"]: row["measures"]["balanced_accuracy"]["mean"] for row in board["rows"]}
+    alone = fresh("ltbench", "leaderboard", "digits-lt", "--own", "--format", "json")
+    own = {row["recipe"]: row for row in json.loads(alone)["rows"]}
+    assert own.keys() == {"erm", "power"}
+    assert mean["power"] == own["power"]["measures"]["balanced_accuracy"]["mean"]
+    table = fresh.place / "leaderboards" / "digits-lt" / "table.md"
+    assert "`ldam`" not in table.read_text(encoding="utf-8")
+    fresh("ltbench", "leaderboard", "digits-lt", "--write")
+    assert "`ldam`" not in table.read_text(encoding="utf-8")
+    fresh("ltbench", "leaderboard", "digits-lt", "--results", "nowhere", code=2)
 
 
 def test_a_wheel_holds_all_that_is_read_at_run_time(wheels):
@@ -94,6 +150,11 @@ def test_a_package_serves_beside_ltbench_and_goes_without_a_trace(fresh):
     assert "(ltbench-acme 0.1.0): " in told and "mirrored-digits" in told
     fresh("ltbench", "run", "digit-pairs", "--seeds", "2", "--jobs", "1")
     fresh("ltbench", "run", "mirrored-digits-lt", "--seeds", "1", "--jobs", "1")
+    fresh("ltbench", "run", "ringed-digits-lt", "--seeds", "1", "--jobs", "1")
+    fresh("ltbench", "run", "visits", "--seeds", "1", "--jobs", "1")
+    kappa = json.loads(fresh("ltbench", "leaderboard", "ringed-digits-lt", "--format", "json"))
+    assert all(0 < row["measures"]["kappa"]["mean"] < 1 for row in kappa["rows"])
+    assert "naive-bayes" in fresh("ltbench", "leaderboard", "visits")
     fresh("ltbench", "check", "asymmetric", "positive-weights")
     board = json.loads(fresh("ltbench", "leaderboard", "digit-pairs", "--format", "json"))
     assert {row["recipe"] for row in board["rows"]} > {"asymmetric", "positive-weights"}

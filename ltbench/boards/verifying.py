@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ltbench.contract.track import Track
+from ltbench.contract.track import Track, around
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
 from ltbench.results import records
 from ltbench.results.record_arrays import Columns
 from ltbench.results.records import Record, Rejected, path_of, place_of
 
+SLACK = 1e-9  # of a metric that is computed once more
 SAMPLE = 24  # records of a board that are held against their arrays whenever it is read
 
 
@@ -24,7 +25,10 @@ def contradiction(
         return None
     try:
         arrays = records.arrays_of(results, record) if record.arrays else {}
-        followed = track.measured(protocol, record, arrays)
+        followed = dict(track.measured(protocol, record, arrays))
+        if track.brought:
+            further = track.further(protocol, record, arrays, len(record.class_counts))
+            followed |= {name: around(value, SLACK) for name, value in further.items()}
     except LTBenchError as error:
         return str(error)
     # What somebody made up may raise anything at all; that must not cost the other records.

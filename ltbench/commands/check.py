@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from ltbench.commands.options import JSON, PLUGINS, registry_of
+from ltbench.commands.options import JSON, PLUGINS, TRACES, registry_of
 from ltbench.commands.printing import Command, print_json, say
 from ltbench.errors import LTBenchError
 
@@ -15,6 +15,7 @@ from ltbench.errors import LTBenchError
 @click.option("--all", "every", is_flag=True, help="All methods, as without a RECIPE.")
 @click.option("--thorough", is_flag=True, help="Also run a small cell, and one with false labels.")
 @JSON
+@TRACES
 @PLUGINS
 def command(
     recipes: Sequence[str],

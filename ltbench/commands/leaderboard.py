@@ -1,7 +1,8 @@
 """ltbench leaderboard: the table of a protocol, from its records."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,12 @@ from ltbench.commands.options import (
     tell_rejected,
     with_records,
 )
-from ltbench.commands.printing import Command, say, written
+from ltbench.commands.printing import Command, say, shown, written
 from ltbench.commands.tables import write_table
 from ltbench.errors import LTBenchError
 
 if TYPE_CHECKING:
+    from ltbench.boards import shipped
     from ltbench.contract.track import Board
     from ltbench.registry.registry import Registry
     from ltbench.results.records import Rejected
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--stability", is_flag=True, help="What is lost from factor 10 to factor 200.")
 @click.option("--tuned", is_flag=True, help="The tuned rows alone, with what tuning changed.")
 @click.option("--with-tuned", is_flag=True, help="Tuned and default rows in one order of ranks.")
+@click.option("--own", is_flag=True, help="Your records alone, not among published ones.")
 @MIXED
 @RESULTS
 @PLUGINS
@@ -52,20 +55,27 @@ def command(
     stability: bool,
     tuned: bool,
     with_tuned: bool,
+    own: bool,
     mixed: bool,
     results: Path,
     plugins: Sequence[str],
     strict: bool,
 ) -> None:
-    """Print the leaderboard of PROTOCOL from its records, or write it beside them."""
+    """Print the leaderboard of PROTOCOL from its records, or write it beside them.
+
+    An installed ltbench brings published boards along: without records of your own the board is
+    that one, and yours stand among its rows. --own leaves them out, and so does --write.
+    """
+    from ltbench.boards import shipped
+
     registry = registry_of(plugins, strict)
-    own = {
+    apart = {
         "--test-agnostic": test_agnostic,
         "--stability": stability,
         "--tuned": tuned,
         "--with-tuned": with_tuned,
     }
-    chosen = [name for name, given in own.items() if given]
+    chosen = [name for name, given in apart.items() if given]
     if len(chosen) > 1:
         raise LTBenchError(f"{' and '.join(chosen)} are tables of their own; choose one")
     if every == (protocol is not None):
@@ -74,27 +84,50 @@ def command(
         raise LTBenchError("--write is for the table of ranks, in Markdown, beside its records")
     if form == "latex" and chosen:
         raise LTBenchError("--format latex is for the table of ranks")
+    ranked = partial(_ranked, rows=form == "json")
+    find = _agnostic if test_agnostic else _stability if stability else ranked
+    if tuned or with_tuned:
+        find = partial(_tuned, with_default=with_tuned)
+    alone = own or write or test_agnostic or stability or not shipped.serve(results)
     told = False
-    for name in with_records(results) if every else [str(protocol)]:
+    names = with_records(results, () if alone else shipped.known()) if every else [str(protocol)]
+    for name in names:
         if write:
             found, path = write_table(registry, name, results, mixed)
             click.echo(f"{path} written", err=True)
             told |= bool(found.rejected)
             continue
-        if form == "latex":
-            text, rejected = _latex(registry, name, results, mixed)
-        else:
-            ranked = partial(_ranked, rows=form == "json")
-            find = _agnostic if test_agnostic else _stability if stability else ranked
-            if tuned or with_tuned:
-                find = partial(_tuned, with_default=with_tuned)
-            board, rejected = find(registry, name, results, mixed)
-            text = written(board, form)
-        say(text, end="")
+        with _place(registry, name, results, alone) as place:
+            click.echo(place.told, err=True, nl=False)
+            asked = name, place.results, mixed or place.mixed
+            if form == "latex":
+                text, rejected = _latex(registry, *asked)
+            else:
+                board, rejected = find(registry, *asked)
+                text = written(board, form)
+        say(shown(text) if form == "md" else text, end="")
         tell_rejected(rejected)
         told |= bool(rejected)
     if told:
         sys.exit(2)
+
+
+@contextmanager
+def _place(
+    registry: "Registry", protocol: str, results: Path, alone: bool
+) -> "Iterator[shipped.Among]":
+    """Where the records of a protocol are read: one's own `alone`, or among published ones."""
+    from ltbench.boards import shipped
+
+    try:
+        known = None if alone else registry.protocol(protocol)
+    except LTBenchError:  # whoever reads the board says more
+        known = None
+    if known is None:
+        yield shipped.Among(results)
+        return
+    with shipped.among(results, known) as place:
+        yield place
 
 
 def _ranked(

@@ -9,6 +9,7 @@ import click
 
 from ltbench.errors import LTBenchError
 from ltbench.results.folder import results_folder
+from ltbench.texts import TRACEBACK
 
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
@@ -23,6 +24,22 @@ class Place(click.Path):
 
     def convert(self, value: Any, *given: Any) -> Any:
         return super().convert(os.path.expanduser(value), *given)
+
+
+def _ask_for_traces(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    """Asks for tracebacks, of the processes of cells as well, until the command is over."""
+    before = os.environ.get(TRACEBACK)
+    if not asked or context.resilient_parsing:
+        return
+    os.environ[TRACEBACK] = "1"
+
+    def put_back() -> None:
+        if before is None:
+            os.environ.pop(TRACEBACK, None)
+        else:
+            os.environ[TRACEBACK] = before
+
+    context.call_on_close(put_back)
 
 
 def options(*chosen: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +60,14 @@ PLUGINS = options(
         help="A Python file with methods of your own; may be repeated.",
     ),
     click.option("--strict", is_flag=True, help="A plugin that must be left out is an error."),
+)
+TRACES = click.option(
+    "--traceback",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_ask_for_traces,
+    help="Show the traceback of what a plugin raises; so does LTBENCH_TRACEBACK=1.",
 )
 RESULTS = click.option(
     "--results",
@@ -111,13 +136,13 @@ def tell_rejected(rejected: "Sequence[Rejected]") -> None:
         click.echo(str(one), err=True)
 
 
-def with_records(results: Path) -> list[str]:
-    """The protocols that have records.
+def with_records(results: Path, further: Sequence[str] = ()) -> list[str]:
+    """The protocols that have records, and `further` ones.
 
     Raises:
         LTBenchError: none has.
     """
-    names = sorted(folder.parent.name for folder in results.glob("*/records"))
+    names = sorted({*(folder.parent.name for folder in results.glob("*/records")), *further})
     if not names:
         raise LTBenchError(f"{results} holds no records; ltbench run PROTOCOL makes some")
     return names

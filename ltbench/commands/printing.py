@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ltbench.rendering.fitting import fitted, shortened
 from ltbench.texts import readable
 
 if TYPE_CHECKING:
@@ -102,15 +104,35 @@ def say(text: object, end: str = "\n") -> None:
         stream.flush()
 
 
+def terminal() -> int | None:
+    """The width of the terminal that shows results; None where a file or a pipe has them."""
+    stream = _results or sys.stdout
+    try:
+        return shutil.get_terminal_size().columns if stream.isatty() else None
+    except (AttributeError, ValueError):  # there is no stream, or it is closed
+        return None
+
+
+def shown(text: str) -> str:
+    """A board in Markdown as it is shown: on a terminal in columns that fit it."""
+    width = terminal()
+    return text if width is None else fitted(text, width)
+
+
 def print_columns(rows: Sequence[tuple[str, ...]], title: str | None) -> None:
-    """Rows of texts, each column as wide as it must be."""
+    """Rows of texts, each column as wide as it must be; on a terminal what does not fit is cut."""
     if title is not None:
         say(f"{title}:")
+    width = terminal()
     if rows:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        if width is not None and len(widths) > 2 and sum(widths) + 2 * len(widths) > width:
+            widths[1] = min(widths[1], 20)
+            rows = [(row[0], shortened(row[1], 20), *row[2:]) for row in rows]
         for row in rows:
-            padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-            say("  ".join(padded).rstrip())
+            padded = (text.ljust(wide) for text, wide in zip(row, widths, strict=True))
+            told = "  ".join(padded).rstrip()
+            say(told if width is None or len(told) <= width else f"{told[: width - 1]}…")
 
 
 def print_json(value: Any) -> None:

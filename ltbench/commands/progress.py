@@ -1,8 +1,10 @@
 """Shows a run while it goes on: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
+from operator import add
 from typing import TYPE_CHECKING
 
+from ltbench.rendering.fitting import shortened
 from ltbench.running.observers import Observer
 
 if TYPE_CHECKING:
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
     from ltbench.running.plan import Plan
     from ltbench.scoring.measures import Measure
     from ltbench.training.events import Epoch
+
+
+BETWEEN = " | "  # cells in hand
+LEAST = 10  # letters of the name of one
 
 
 def view() -> Observer:
@@ -35,27 +41,29 @@ class Plain(Observer):
 
 
 class Live(Observer):
-    """A bar of the cells done, with how far those in hand are.
+    """A bar of the cells done, and below it how far those in hand are; a line for each that ended.
 
     It is drawn when something happens, as a thread that draws would be forked with the cells.
     """
 
     def run_began(self, plan: "Plan") -> None:
         from rich.console import Console
+        from rich.live import Live as Drawn
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[done]}/{task.total} done,"),
+            TextColumn("{task.fields[done]}/{task.total} done, left:"),
             TimeRemainingColumn(),
-            TextColumn("left: {task.description}"),
         )
         self.hand: dict[str, float] = {}
         self.ranking = ranking(plan)
         self.done = 0
-        self.bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+        console = Console(stderr=True)
+        self.bar = Progress(*columns, console=console, auto_refresh=False)
         self.task = self.bar.add_task("", total=len(plan.todo), done=0)
-        self.bar.start()
+        self.drawn = Drawn(self.bar, console=console, auto_refresh=False)
+        self.drawn.start()
 
     def cell_began(self, cell: "Cell") -> None:
         self.hand[str(cell)] = 0.0
@@ -71,29 +79,39 @@ class Live(Observer):
     def cell_ended(self, record: "Record") -> None:
         del self.hand[str(record)]
         self.done += 1
-        if record.status != "ok":
-            self._print(told(record, self.ranking))
+        self._print(told(record, self.ranking))
         self.waited()
 
     def waited(self) -> None:
-        from rich.markup import escape
+        from rich.console import Group
+        from rich.text import Text
 
-        cells = [f"{cell} {share:.0%}" if share else cell for cell, share in self.hand.items()]
-        self.bar.update(
-            self.task,
-            completed=self.done + sum(self.hand.values()),
-            done=self.done,
-            description=escape(" | ".join(cells)),
-            refresh=True,
-        )
+        completed = self.done + sum(self.hand.values())
+        self.bar.update(self.task, completed=completed, done=self.done)
+        cells = in_hand(self.hand, self.drawn.console.width)
+        self.drawn.update(Group(self.bar, Text(cells, no_wrap=True, overflow="ellipsis")))
+        self.drawn.refresh()
 
     def run_ended(self, records: "list[Record]") -> None:
-        self.bar.stop()
+        self.drawn.update(self.bar)
+        self.drawn.refresh()
+        self.drawn.stop()
 
     def _print(self, text: str) -> None:
-        from rich.markup import escape
+        from rich.text import Text
 
-        self.bar.console.print(escape(text))
+        self.drawn.console.print(Text(text))
+
+
+def in_hand(shares: "dict[str, float]", width: int) -> str:
+    """The cells in hand with how far each is, in one line; names are cut in their middle."""
+    cells = [f" {share:.0%}" if share else "" for share in shares.values()]
+    names = [*shares]
+    between = len(BETWEEN) * (len(names) - 1) + sum(map(len, cells))
+    if sum(map(len, names)) + between > width:
+        each = max(LEAST, (width - between) // max(1, len(names)))
+        names = [shortened(name, each) for name in names]
+    return BETWEEN.join(map(add, names, cells))
 
 
 def ranking(plan: "Plan") -> "Measure":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
+from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, TRACES, registry_of
 from ltbench.commands.printing import Command, duration, print_json, say
 from ltbench.errors import LTBenchError
 from ltbench.running.request import jobs_of, limits_of, shard_of
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @DATA
 @JSON
 @RESULTS
+@TRACES
 @PLUGINS
 def command(
     protocol: str,
@@ -163,14 +164,20 @@ def _show_table(
     as_json: bool,
     mixed: bool,
 ) -> "list[Rejected]":
-    from ltbench.commands.printing import written
+    from ltbench.boards import shipped
+    from ltbench.commands.printing import shown, written
     from ltbench.commands.tables import write_table
+    from ltbench.results.folder import results_folder
 
     found, path = write_table(registry, protocol, results, mixed)
-    say(written(found.board, "json" if as_json else "md"), end="")
+    say(written(found.board, "json") if as_json else shown(written(found.board, "md")), end="")
     count = Counter(record.status for record in made)
     told = ", ".join(f"{n} {status}" for status, n in count.items()) or "nothing left to run"
     click.echo(f"{path} written; {len(plan.done)} cells had a record, new: {told}", err=True)
+    if plan.protocol.name in shipped.known():
+        named = f" --results {shlex.quote(str(results))}" * (results != results_folder())
+        shows = f"ltbench leaderboard {plan.protocol.name}{named}"
+        click.echo(f"{shows} shows it among published rows", err=True)
     return found.rejected
 
 

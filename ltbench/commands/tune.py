@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, registry_of
-from ltbench.commands.printing import Command, duration, print_json, say, written
+from ltbench.commands.options import CELLS, DATA, JSON, MIXED, PLUGINS, RESULTS, TRACES, registry_of
+from ltbench.commands.printing import Command, duration, print_json, say, shown, written
 from ltbench.commands.run import cluster_of, observers_of, run_cells
 from ltbench.errors import LTBenchError
 from ltbench.running.request import jobs_of, limits_of, shard_of
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @DATA
 @JSON
 @RESULTS
+@TRACES
 @PLUGINS
 def command(
     protocol: str,
@@ -123,7 +124,7 @@ def command(
     made, stopped = run_cells(testing, jobs, limits, False, observers, cluster)
     _stop_if(stopped, testing, len(made))
     board = tuned.board(tuned.read(registry, protocol, results, mixed))
-    say(written(board, "json" if as_json else "md"), end="")
+    say(written(board, "json") if as_json else shown(written(board, "md")), end="")
     if any((results / study.protocol.name / "records").glob("*/*.json")):
         _, path = write_table(registry, protocol, results, mixed)
         click.echo(f"{path} written", err=True)

@@ -1,5 +1,6 @@
 """What a method may see: the run, its phases, the rows, a batch and what the network puts out."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltbench.augmentation.views import Views
+from ltbench.errors import LTBenchError
 from ltbench.texts import line
 
 PREDICTED_AT_ONCE = 256
@@ -191,10 +193,14 @@ class Run:
     (a tensor without dimensions) goes from 0 to 1 within the phase. A class without rows counts as
     if it had one; `exact_counts` [C] tell the truth. `train` are the rows that the phase draws
     from, as they are stored; `plain` and `augment` make of stored inputs what the network takes.
-    `head` tells which head `adjust`, `criterion` and `weight` are called for, from 0, `output` all
-    that the network put out for the batch, its labelled rows first, and `groups` [N] the groups of
-    the rows whose labels they are given, where rows have groups. `passes` counts
+    `head` tells which head `adjust`, `criterion` and `weight` are called for, from 0, and `groups`
+    [N] the groups of the rows whose labels they are given, where rows have groups. `passes` counts
     the rows whose gradient was computed.
+
+    `output` is all that the network put out for the batch: scores of each head and features, the N
+    labelled rows first, further ones after them. It holds, with its graph, from the first `adjust`
+    of a loss to the last `extra`, and is None outside of losses; learners of tables have none.
+    `kept` are the networks beside `model` that methods keep by `keep`.
 
     `granted` is what the track supplies beyond that, `Grants` or a subclass of the track's own.
     `recipe` is the composed method, for what its methods decide together. `rng` is a method's to
@@ -220,6 +226,7 @@ class Run:
     granted: Any = field(default_factory=Grants)
     recipe: Any = None
     chance: dict[str, torch.Generator] = field(default_factory=dict, repr=False)
+    kept: dict[str, nn.Module] = field(init=False, default_factory=dict, repr=False)
     exact_counts: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -289,6 +296,28 @@ class Run:
         assert self.model is not None
         with frozen_statistics(m for m in self.model.modules() if isinstance(m, _BatchNorm)):
             return scored(self.model, self.through(self.model, inputs))
+
+    def keep(self, name: str, network: nn.Module) -> nn.Module:
+        """Keeps a copy of a network beside the one that is trained: a teacher, a mean, a memory.
+
+        The copy stands on the run's device and in evaluation mode, takes no gradient, and is out of
+        reach of the optimizer and of what resets or freezes `model`. A checkpoint holds it, and the
+        next training begins without it. Keep it in `build` or `enter`, which a training that is
+        resumed calls again before the copy gets back its state; `kept[name]` is the copy.
+
+        Raises:
+            LTBenchError: another is kept by that name, or what is given is no network.
+        """
+        if not isinstance(network, nn.Module):
+            raise LTBenchError(f"keep {name!r}: {line(network, repr)} is no torch.nn.Module")
+        if name in self.kept:
+            raise LTBenchError(
+                f"a network is kept as {name!r} already; a method names its own after itself, and "
+                "kept[name].load_state_dict(...) renews it"
+            )
+        kept = copy.deepcopy(network).to(self.device).eval().requires_grad_(False)
+        self.kept[name] = kept
+        return kept
 
     def note(self, text: str) -> None:
         """Say something that belongs beside the result, such as a default kept or a fallback."""

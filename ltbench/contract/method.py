@@ -165,13 +165,18 @@ class Method:
         """A factor on the loss of each row [N]; None is one for all.
 
         The loss is divided by the sum of the factors in the batch, as torch's weighted
-        cross-entropy does.
+        cross-entropy does. What the network said of the rows is `run.output`: the scores
+        `run.output.heads[run.head][:N]` and the features `run.output.features[:N]`, with their
+        graph; where the factor shall have no slope, detach them.
         """
         return None
 
     @hook(one("decide the criterion", training=True))
     def criterion(self, scores: Tensor, labels: Tensor, run: Run) -> Tensor:
-        """The loss of each row [N]."""
+        """The loss of each row [N]; `scores` [N, C] are adjusted.
+
+        The scores as they were and the features are in `run.output`, as in `weight`.
+        """
         return cross_entropy(scores, labels, reduction="none")
 
     @hook(MANY_IN_TRAINING)

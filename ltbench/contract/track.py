@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ltbench import validation
 from ltbench.contract.method import HOOKS, NAME, Method, declared
+from ltbench.contract.parts import NETWORKS, Metric
 from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError
 from ltbench.protocols.schema import Protocol
@@ -26,6 +27,7 @@ from ltbench.rendering.overview import Overview
 from ltbench.results.record_arrays import COSTS
 from ltbench.results.records import Record, Scores, Status, Timing
 from ltbench.scoring.measures import FIRST, SECOND, Measure, stored
+from ltbench.texts import line
 
 if TYPE_CHECKING:
     import pandas
@@ -52,6 +54,7 @@ class Finder(Shape):
     data: dict[str, str | Path]
 
     def dataset(self, name: str) -> Callable[..., Any]: ...
+    def datasets_of_plugins(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,10 @@ class Track(Generic[P]):
     `Method`, or a subclass of it that adds the hooks which this track calls. `needs` are
     what it supplies to methods that ask. `floor` are the recipes without which no board of it
     stands, `reference` the one that others are set against. `measures` are what cells yield and
-    what boards derive, and `tables` those of a board beside the two that all have. `doing` names
-    what a cost is the cost of, `unit` what else than plain training is its unit; `loss` is the
-    measure, if one is, of what imbalance costs, of which contrasts tell how much was recovered.
+    what boards derive, `brought` those of them that plugins add by `bring`, and `tables` those of a
+    board beside the two that all have. `doing` names what a cost is the cost of, `unit` what else
+    than plain training is its unit; `loss` is the measure, if one is, of what imbalance costs, of
+    which contrasts tell how much was recovered.
     `made_in` is the module that runs its cells, where that is another than the class's own, and
     `sheets` in how many parts `divide` divides a cell.
     `scaffolds` is a folder of what `ltbench new` begins from where the common files do not serve,
@@ -227,6 +231,7 @@ class Track(Generic[P]):
     floor: ClassVar[tuple[str, ...]] = ()
     reference: ClassVar[str] = "erm"
     measures: ClassVar[tuple[Measure, ...]] = ()
+    brought: ClassVar[Mapping[str, tuple[Metric, str]]] = {}
     tables: ClassVar[tuple[Table, ...]] = ()
     doing: ClassVar[str] = "preparation and training"
     unit: ClassVar[str] = "plain training"
@@ -308,8 +313,58 @@ class Track(Generic[P]):
     def modules(self, protocol: P) -> tuple[str, ...]:
         """The modules that, with what they import, decide the numbers of a protocol's cells."""
         network = getattr(protocol, "network", {}).get("name")
-        own = self.made_in or type(self).__module__
-        return (own,) if network is None else (own, f"ltbench.models.{network}")
+        own = [self.made_in or type(self).__module__]
+        if network is not None:
+            own += NETWORKS.modules((network,)) or (f"ltbench.models.{network}",)
+        asked = self.shown(protocol)
+        return (*own, *(module for name, (_, module) in self.brought.items() if name in asked))
+
+    def bring(self, measure: Measure, metric: Metric, module: str) -> None:
+        """Adds a measure of decided labels, which a protocol may ask for; `module` computes it.
+
+        Raises:
+            LTBenchError: it cannot be one of this track's.
+        """
+        if type(self).compare is not Track.compare:
+            raise LTBenchError(f"track {self.name} makes its boards itself, and takes no metrics")
+        if not isinstance(measure, Measure) or not callable(metric):
+            raise LTBenchError("a metric is a ltbench.Measure and a function")
+        if measure.name in [one.name for one in self.measures]:
+            raise LTBenchError(f"track {self.name} has a measure {measure.name!r} already")
+        before = self.measures
+        vars(self)["measures"] = (*before, measure)
+        reason = _refused_measures(self)
+        if reason is not None:
+            vars(self)["measures"] = before
+            raise LTBenchError(reason)
+        vars(self)["brought"] = {**self.brought, measure.name: (metric, module)}
+
+    def further(self, protocol: P, record: Record, arrays: Arrays, classes: int) -> Scores:
+        """What a protocol asks for of what plugins brought, the mean over networks.
+
+        Raises:
+            LTBenchError: a metric failed.
+        """
+        asked = [name for name in self.shown(protocol) if name in self.brought]
+        decided = self.decided(record, arrays) if asked else None
+        if decided is None:
+            return dict.fromkeys(asked)
+        labels, predicted = decided
+        return {name: self._mean_of(name, labels, predicted, classes) for name in asked}
+
+    def _mean_of(
+        self, name: str, labels: NDArray[Any], predicted: NDArray[Any], classes: int
+    ) -> float | None:
+        metric, module = self.brought[name]
+        try:
+            found = [metric(labels.copy(), one.copy(), classes) for one in predicted]
+            return None if None in found else float(np.mean([float(one or 0.0) for one in found]))
+        # A stranger's function may raise anything at all.
+        except Exception as error:
+            told = line(error) or "no message"
+            raise LTBenchError(
+                f"metric {name} of {module} failed: {type(error).__name__}: {told}"
+            ) from error
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         """What a recipe must pass that is this track's to check; nothing for any other."""

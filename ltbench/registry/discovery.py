@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GROUP = "ltbench"
 REGISTERS = "register_methods"
 CORE = "ltbench."
+FILE = "ltbench_file_"  # how the modules of single files begin
 TELLING = (
     *("ltbench.results.", "ltbench.scoring.measures.", "ltbench.scoring.statistics."),
     *("ltbench.contract.spaces.", "ltbench.contract.track.", "ltbench.errors."),
@@ -76,6 +77,12 @@ class Plugin:
     @cached_property
     def source(self) -> str:
         return self.text or (text_of(self.file) if self.file is not None else "")
+
+    @property
+    def family(self) -> str:
+        """The folder that what is shipped stands in; of anything else the package it is of."""
+        between = self.module.split(".")[1:-1]
+        return between[0] if self.built_in and between else self.package
 
     @cached_property
     def digest(self) -> str:
@@ -372,7 +379,12 @@ def _told(package: "Distribution") -> tuple[str, str]:
 
 
 def _origin(module: str) -> Path | None:
-    """The file of a module, found without importing it or the packages around it."""
+    """The file of a module, found without importing it or the packages around it.
+
+    That of a single file is known once it is loaded.
+    """
+    if module.startswith(FILE):
+        return Path(getattr(sys.modules.get(module), "__file__", None) or module)
     spec = _spec(module)
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
@@ -449,7 +461,7 @@ def from_file(file: Path) -> Plugin:
         raise LTBenchError(f"plugin file {readable(str(file))} does not exist")
 
     def load() -> ModuleType:
-        name = f"ltbench_file_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]}"
+        name = module_of_file(file)
         spec = util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise LTBenchError("it is not a Python file")
@@ -459,6 +471,11 @@ def from_file(file: Path) -> Plugin:
         return module
 
     return Plugin(readable(file.stem), "file", "0", file, load)
+
+
+def module_of_file(file: Path) -> str:
+    """What the module of a single file is called."""
+    return f"{FILE}{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]}"
 
 
 def from_class(cls: type) -> Plugin:

@@ -42,6 +42,18 @@ def lines(registry: Registry, kind: str) -> list[Line]:
     return remembered(kind, texts, derive, Listing, Listing.holds).lines
 
 
+def groups(registry: Registry, kind: str) -> dict[str, str]:
+    """The family of each method, or the track of each protocol, by its name.
+
+    A method of another package is of the family that is called as that package.
+    """
+    if kind == "methods":
+        return {one.name: plugin.family for one, plugin in registry.outlines()}
+    if kind == "protocols":
+        return {name: registry.track_of(name) for name in registry.protocols()}
+    return {}
+
+
 def _derived(registry: Registry, kind: str) -> Listing:
     found, made_of = KINDS[kind](registry)
     return Listing(sorted(found), {str(path): _state(path) for path in made_of})

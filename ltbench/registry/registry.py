@@ -18,11 +18,12 @@ from ltbench.registry.discovery import (
     from_class,
     from_file,
     in_precedence,
+    module_of_file,
     outlines,
     stamps,
 )
 from ltbench.registry.interface import unserved
-from ltbench.texts import composed, line, readable
+from ltbench.texts import composed, line, readable, traced
 
 if TYPE_CHECKING:
     import pluggy
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PARTS = ("register_networks", "register_learners", "register_metrics")
+"""Hooks for what tracks find by name: they are called whenever a track is asked for."""
+
 HOOKS = (
     "register_tracks",
+    *PARTS,
     "register_methods",
     "register_datasets",
     "register_protocols",
@@ -88,6 +93,8 @@ class Registry:
         self._datasets: dict[str, tuple[Plugin, Loader]] = {}
         self._observers: dict[str, tuple[Plugin, Maker]] = {}
         self._tracks: dict[str, tuple[Plugin, Track[Any]]] = {}
+        self._parts: dict[tuple[str, str], tuple[Plugin, Any]] = {}  # by kind and name
+        self._metrics: list[tuple[Plugin, str, Any, Any]] = []  # whose track nobody asked for yet
         self.put_back: dict[Plugin, list[str]] = {}  # what their imports changed, and no longer do
         self.warned: dict[Plugin, str] = {}  # of what they are written against
         self._waiting: list[tuple[Plugin, Any]] = []  # whose tracks nobody has asked for yet
@@ -161,6 +168,7 @@ class Registry:
         others = (self._tracks, self._datasets, self._protocols, self._observers)
         owned = [*self._owners.items()]
         owned += [(name, owner) for kind in others for name, (owner, _) in kind.items()]
+        owned += [(name, owner) for (_, name), (owner, _) in self._parts.items()]
         return sorted({name for name, owner in owned if owner == plugin})
 
     def track(self, name: str) -> "Track[Any]":
@@ -175,11 +183,15 @@ class Registry:
         return found[name]
 
     def tracks(self) -> "dict[str, Track[Any]]":
-        """Every track by name."""
-        self._load_those_with("register_tracks")
+        """Every track by name, with the parts that plugins bring."""
+        for hook in ("register_tracks", *PARTS):
+            self._load_those_with(hook)
         self._waiting.sort(key=lambda pair: self.plugins.index(pair[0]))
         while self._waiting:
             self._guarded(*self._waiting.pop(0))
+        while self._metrics:
+            plugin, track, measure, metric = self._metrics.pop(0)
+            self._guarded(plugin, partial(self._add_metric, plugin, track, measure, metric))
         return {name: track for name, (_, track) in sorted(self._tracks.items())}
 
     def methods(self) -> "dict[str, type[Method]]":
@@ -398,7 +410,7 @@ class Registry:
             LTBenchError: something of it would be left out.
         """
         self._load(plugin)
-        if any(plugin == waiting for waiting, _ in self._waiting):
+        if any(plugin == one for one, *_ in (*self._waiting, *self._metrics)):
             self.tracks()
         for one in self.left_out:
             if (one.plugin, one.package) == (plugin.name, plugin.package):
@@ -414,6 +426,8 @@ class Registry:
         # A stranger's module may raise anything at all; that must cost its own rows only.
         except BaseException as error:
             self._leave_out(plugin, _told(error, plugin))
+            if trace := traced(error):
+                print(trace, file=sys.stderr)
         if self.strict and len(self.left_out) > before:
             raise LTBenchError(str(self.left_out[before]))
 
@@ -440,6 +454,9 @@ class Registry:
             "register_datasets": self._take_dataset,
             "register_protocols": self._take_protocol,
             "register_observers": self._take_observer,
+            "register_networks": self._take_network,
+            "register_learners": self._take_learner,
+            "register_metrics": self._take_metric,
         }
         for name in sorted((caller.name for caller in callers), key=HOOKS.index):
             call = partial(self._call, module, name, partial(take[name], plugin))
@@ -524,6 +541,11 @@ class Registry:
             raise
         except BaseException as error:
             raise LTBenchError(f"{called} cannot be read: {_told(error, plugin)}") from error
+        pandas = sys.modules.get("pandas")  # which who makes a frame has loaded
+        if pandas is not None and isinstance(found, pandas.DataFrame):
+            from ltbench.datasets.tables import whole
+
+            return whole(found)
         if not all(hasattr(found, name) for name in ("described", "fingerprint")):
             raise LTBenchError(f"{called} is {line(found, repr)}, not a ltbench.Dataset")
         return found
@@ -533,6 +555,41 @@ class Registry:
             plugin, name, self._observers, self._shipped(self._observers)
         ):
             self._observers[name] = (plugin, make)
+
+    def _take_network(self, plugin: Plugin, name: str, network: Any, options: Any) -> None:
+        from ltbench.contract.parts import NETWORKS, Part
+        from ltbench.models import own
+
+        if not isinstance(options, type):
+            self._leave_out(plugin, f"network {name!r} has {line(options, repr)} as its options")
+        elif self._is_pair(plugin, name, network) and self._is_free_part(
+            plugin, "network", name, own()
+        ):
+            NETWORKS.bring(name, Part(network, options, _module(plugin)))
+            self._parts["network", name] = plugin, network
+
+    def _take_learner(self, plugin: Plugin, name: str, learner: Any, **defaults: Any) -> None:
+        from ltbench.contract.parts import LEARNERS, Part
+        from ltbench.models.learners import own
+
+        if self._is_pair(plugin, name, learner) and self._is_free_part(
+            plugin, "learner", name, own()
+        ):
+            LEARNERS.bring(name, Part(learner, defaults, _module(plugin)))
+            self._parts["learner", name] = plugin, learner
+
+    def _is_free_part(self, plugin: Plugin, kind: str, name: str, built_in: Iterable[str]) -> bool:
+        taken = [known for of, known in self._parts if of == kind]
+        return self._is_free(plugin, name, taken, built_in, kind)
+
+    def _take_metric(self, plugin: Plugin, track: str, measure: Any, metric: Any) -> None:
+        self._metrics.append((plugin, track, measure, metric))
+
+    def _add_metric(self, plugin: Plugin, track: str, measure: Any, metric: Any) -> None:
+        if track not in self._tracks:
+            raise UnknownName("track", str(track), self._tracks)
+        self._tracks[track][1].bring(measure, metric, _module(plugin))
+        self._parts["metric", measure.name] = plugin, track
 
     def _is_pair(self, plugin: Plugin, name: Any, makes: Any) -> bool:
         if isinstance(name, str) and name and readable(name) == name and callable(makes):
@@ -578,6 +635,11 @@ def registry_of(
     """The registry with the methods of single files and with named data, if there are any."""
     files = list(plugins)
     return Registry(files, data=data) if files or data else installed()
+
+
+def _module(plugin: Plugin) -> str:
+    """The module of a plugin, by which its code is found; that of a single file as it is loaded."""
+    return plugin.module or module_of_file(plugin.file or Path(plugin.name))
 
 
 def _told(error: BaseException, plugin: Plugin) -> str:

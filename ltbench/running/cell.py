@@ -85,7 +85,7 @@ def run_cell(
         ):
             outcome = cell.track.run(protocol, recipe, cell.seed, source, device)
         record = blank(cell, device)
-        return recorded(cell.track, record, outcome, list(getattr(source, "notes", ())))
+        return recorded(cell.track, protocol, record, outcome, list(getattr(source, "notes", ())))
     # A stranger's method may raise anything at all; that must cost its own cells only.
     except BaseException as error:
         if came:  # it is the user who wants to stop
@@ -139,7 +139,7 @@ def answer_cell(
 
 
 def recorded(
-    track: Track[Any], record: Record, outcome: Outcome, notes: list[str]
+    track: Track[Any], protocol: Protocol, record: Record, outcome: Outcome, notes: list[str]
 ) -> tuple[Record, Arrays | None]:
     """A record with what its cell yielded, and its arrays; `notes` are those of its data.
 
@@ -147,6 +147,10 @@ def recorded(
         LTBenchError: the outcome is not what the track declares.
     """
     track.refuse(outcome)
+    if outcome.status == "ok" and track.brought:
+        further = track.further(protocol, record, outcome.arrays or {}, len(outcome.class_counts))
+        outcome = replace(outcome, measures={**outcome.measures, **further})
+        track.refuse(outcome)
     record = structs.replace(record, status=outcome.status, reason=readable(outcome.reason))
     record = yielded(record, replace(outcome, notes=[*notes, *outcome.notes]))
     refusal = track.refused(record)

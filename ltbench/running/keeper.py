@@ -262,7 +262,7 @@ class _Desk:
             for sheet, answer in zip(divided.sheets, answers, strict=True):
                 refuse_unfit(answer, len(sheet.ask().inputs), divided.classes, divided.networks)
             outcome = divided.mark(*answers)
-            return recorded(self.track, record, outcome, notes)
+            return recorded(self.track, self.protocol, record, outcome, notes)
         except LTBenchError as error:
             return structs.replace(record, status="failed", reason=line(error)), None
         # What a stranger's method answers may break anything at all; that costs its own cell.

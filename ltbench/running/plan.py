@@ -319,27 +319,40 @@ def finished(cells: Iterable[Cell], results: Path) -> Iterator[Record]:
 def estimate(plan: Plan, jobs: int) -> float:
     """About how many seconds the cells left would take.
 
-    Plain training is measured here, for a moment; a recipe takes as many times of it as its earlier
-    cells took, once where there are none.
+    A recipe takes as many times of plain training as its earlier cells took, once where there are
+    none. What plain training takes is told by records that this machine made; it is measured for a
+    moment where there are none.
     """
-    protocol = plan.protocol
+    protocol, here = plan.protocol, _machine(environment.machine(), plan.device.type)
     earlier: dict[tuple[str, str], list[float]] = {}
+    work: dict[str, list[float]] = {}
     for record in records.read_all(plan.results, protocol.name, protocol.track):
-        if isinstance(record, Record):
-            units = plan.track.units(record)
-            if units is not None:
-                earlier.setdefault((record.recipe, record.table), []).append(units)
+        if not isinstance(record, Record) or record.timing is None:
+            continue
+        units = plan.track.units(record)
+        if units is not None:
+            earlier.setdefault((record.recipe, record.table), []).append(units)
+        if _machine(record.environment, record.environment.get("device")) == here:
+            work.setdefault(record.table, []).append(record.timing.reference_work)
+    plain = {table: statistics.median(known) for table, known in work.items()}
+    unknown = {cell.table for cell in plan.todo} - plain.keys()
     with environment.own(protocol.compute.threads, 0):
-        plain = {
-            table: plan.track.seconds(protocol, source, plan.device)
-            if plan.keeper is None
-            else plan.keeper.seconds(table, plan.device)
-            for table, source in plan.sources.items()
-            if not isinstance(source, LTBenchError)
-        }
+        for table in sorted(unknown):
+            source = plan.sources.get(table)
+            if not isinstance(source, LTBenchError):
+                plain[table] = (
+                    plan.track.seconds(protocol, source, plan.device)
+                    if plan.keeper is None
+                    else plan.keeper.seconds(table, plan.device)
+                )
     expected = 0.0
     for cell in plan.todo:
         usual = plain.get(cell.table, 0.0)
         known = earlier.get((cell.recipe.text, cell.table))
         expected += usual * (statistics.median(known) if known else 1.0)
     return expected / jobs
+
+
+def _machine(told: Mapping[str, Any], device: str | None) -> list[Any]:
+    """What decides how long a cell takes, as far as a record tells."""
+    return [*(told.get(key) for key in ("cpu", "processor", "cores")), device]

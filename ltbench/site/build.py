@@ -111,6 +111,9 @@ class _Once:
 
         return load
 
+    def datasets_of_plugins(self) -> list[str]:
+        return self.registry.datasets_of_plugins()
+
 
 def _shelf(
     registry: Registry,

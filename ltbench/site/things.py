@@ -51,9 +51,7 @@ def family_of(registry: Registry, method: str) -> str:
     """The folder that a shipped method stands in; of another the package that brings it."""
     if method not in registry.methods():
         return "unknown"
-    plugin = registry.owner(method)
-    between = plugin.module.split(".")[1:-1]
-    return between[0] if plugin.built_in and between else plugin.package
+    return registry.owner(method).family
 
 
 def method(registry: Registry, kind: type[Method]) -> Told:

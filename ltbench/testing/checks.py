@@ -20,6 +20,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.spaces import require_sound
 from ltbench.contract.track import Check
 from ltbench.errors import Diverged, LTBenchError
+from ltbench.models.mlp import Network, Options
 from ltbench.registry.registry import Registry, installed
 from ltbench.testing.probes import as_recipe, planned, probe_loss, probe_run, probe_scores
 from ltbench.testing.report import Failure, Finding, NotApplicable, Report, expect, report
@@ -157,9 +158,9 @@ def class_names_do_not_matter(method: Recipe, task: Task) -> None:
 
 @contextmanager
 def _if_probed(role: str) -> Iterator[None]:
-    """Passes over a later phase in which a method acts on the network or rows, which probes lack.
+    """Passes over a further phase in which a method acts on what probes lack, such as its rows.
 
-    In the main one a method must do without them. That it works in any is for trainings to show.
+    In the main one a method must do without. That it works in any is for trainings to show.
     """
     try:
         yield
@@ -274,11 +275,14 @@ def it_resumes(method: Recipe, task: Task) -> None:
         kept = torch.load(io.BytesIO(state), weights_only=True)
         resumed = task.train(method, resume=kept)
         differing = _same(whole.model.state_dict(), resumed.model.state_dict())
+        for name, network in whole.run.kept.items():
+            again = resumed.run.kept[name].state_dict() if name in resumed.run.kept else {}
+            differing += [f"{name}.{one}" for one in _same(network.state_dict(), again)]
         expect(
             not differing,
             f"expected a training resumed after epoch {kept['epoch']} of phase "
             f"{kept['position'] + 1} to end in the same bits, but {', '.join(differing)} differ; "
-            "keep state in the network or the optimizer, not in the method",
+            "keep state in the network, in run.keep or the optimizer, not in the method",
         )
         expect(
             torch.equal(whole.scores, resumed.scores),
@@ -337,7 +341,8 @@ def shapes_and_kinds_are_kept(method: Recipe, task: Task) -> None:
     for dtype in (torch.float32, torch.float64):
         for phase in planned(method, counts_for(method), dtype):
             with _if_probed(phase.role):
-                run = probe_run(method, counts_for(method), dtype, phase=phase)
+                network = None if phase.role == "main" else _network(method)
+                run = probe_run(method, counts_for(method), dtype, 1.0, phase, network)
                 labels = torch.arange(8) % run.num_classes
                 scores = torch.randn(8, run.num_classes, generator=run.rng).to(dtype)
                 run.output = Output((scores,), scores.new_zeros(8, 6))
@@ -356,6 +361,11 @@ def shapes_and_kinds_are_kept(method: Recipe, task: Task) -> None:
         inputs = torch.randn(8, *SHAPE, generator=run.rng).to(dtype)
         batch = method.batch(Batch(inputs, [(labels, 1.0)], torch.arange(8)), run)
         _alike("batch", batch.inputs, batch.inputs.shape, dtype)
+
+
+def _network(method: Recipe) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        return Network(SHAPE, len(counts_for(method)), Options([16], batch_norm=True))
 
 
 def _alike(hook: str, found: Tensor, shape: Sequence[int], dtype: torch.dtype) -> None:

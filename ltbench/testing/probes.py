@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError
 from ltbench.registry.registry import installed
-from ltbench.training.engine import LossClosure, State, objective, shares
+from ltbench.training.engine import LossClosure, State, objective, set_learning, shares
 
 
 def probe_loss(
@@ -78,16 +79,26 @@ def probe_steps(
     lr: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    role: str = "main",
 ) -> list[State]:
     """The model's `state_dict()` after each update, one for each (inputs, labels) of `batches`.
 
     `model` has a linear `head` and a method `features(x)`; it is copied, not changed. The
-    learning rate stays as it is.
+    learning rate stays as it is. In the phase of another `role` learns what that lets learn; where
+    its rows are features, so are the inputs. The hooks `resample` and `enter` are not called.
+
+    Raises:
+        LTBenchError: the recipe has no phase of that role.
     """
     method = as_recipe(recipe)
     dtype = next(model.parameters()).dtype
-    run = probe_run(method, class_counts, dtype, 0.0, Phase("main", 1, lr, weight_decay, momentum))
-    run.model = method.build(copy.deepcopy(model), run).to(dtype).train()
+    phase = _phase(method, class_counts, dtype, role) or Phase("main", 1, lr, 0.0)
+    phase = replace(phase, lr=lr, weight_decay=weight_decay, momentum=momentum)
+    run = probe_run(method, class_counts, dtype, 0.0, phase)
+    run.model = method.build(copy.deepcopy(model), run).to(dtype)
+    set_learning(run.model, phase)
+    for network in run.kept.values():
+        network.to(dtype)
     closure = LossClosure(method, method.optimizer(run.model, run), run)
     states = []
     for position, (inputs, labels) in enumerate(batches):
@@ -111,8 +122,12 @@ def probe_run(
     dtype: torch.dtype,
     progress: float = 1.0,
     phase: Phase | None = None,
+    network: nn.Module | None = None,
 ) -> Run:
-    """A run at a point of a phase, else of the main one; the constants of `method` are prepared."""
+    """A run at a point of a phase, else of the main one; the constants of `method` are prepared.
+
+    `run.model` is what the method builds of a network, where one is given.
+    """
     whole = torch.as_tensor(class_counts).long()
     labels = torch.arange(len(whole)).repeat_interleave(whole)
     counts = whole.to(dtype)
@@ -122,6 +137,8 @@ def probe_run(
         progress=torch.tensor(progress, dtype=dtype),
         phase=phase or Phase("main", 1, 0.1, 0.0),
     )
+    if network is not None:
+        run.model = method.build(network, run).to(dtype)
     run.seen = shares(labels, method.sampling_weights(labels, run), counts)
     method.prepare(run)
     return run

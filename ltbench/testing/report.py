@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ltbench.contract.recipes import Recipe
+from ltbench.texts import traced
 from ltbench.training import environment, failures
 
 Status = Literal["passed", "failed", "expected", "not applicable"]
@@ -26,11 +27,15 @@ def expect(holds: object, otherwise: str) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found; `text` says what was expected, what was seen, and the mend."""
+    """What one check found; `text` says what was expected, what was seen, and the mend.
+
+    `trace` is the traceback of what the method raised, where that was asked for.
+    """
 
     check: str
     status: Status
     text: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,23 @@ class Report:
         return all(finding.status != "failed" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"passed": self.passed, **asdict(self)}
+        told = [
+            {key: value for key, value in asdict(one).items() if key != "trace" or value}
+            for one in self.findings
+        ]
+        return {"passed": self.passed, "recipe": self.recipe, "findings": told}
 
     def __str__(self) -> str:
         count = sum(finding.status == "passed" for finding in self.findings)
         lines = [f"{self.recipe}: {'ok' if self.passed else 'FAILED'}, {count} checks passed"]
+        said: dict[tuple[str, str, str], list[str]] = {}
         for finding in self.findings:
             if finding.status not in ("passed", "not applicable"):
-                lines.append(f"  {finding.check}: {finding.status}: {finding.text}")
+                alike = finding.status, finding.text, finding.trace
+                said.setdefault(alike, []).append(finding.check)
+        for (status, text, trace), checks in said.items():
+            lines.append(f"  {', '.join(checks)}: {status}: {text}")
+            lines += [f"    {line}" for line in trace.splitlines()]
         return "\n".join(lines)
 
 
@@ -90,7 +104,7 @@ def _finding(name: str, check: Callable[[Recipe], None], method: Recipe) -> Find
     except BaseException as error:
         if came:  # it is the user who wants to stop
             raise
-        return Finding(name, "failed", f"it raised {failures.named(error)}")
+        return Finding(name, "failed", f"it raised {failures.placed(error, method)}", traced(error))
     return Finding(name, "passed")
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ltbench.datasets import cache_folder
 from ltbench.errors import LTBenchError
+from ltbench.models import module_of
 from ltbench.protocols.schema import Classification
 from ltbench.registry.discovery import core_code
 from ltbench.training import environment
@@ -42,7 +43,7 @@ def key_of(
 def code_of(protocol: Classification) -> str:
     """A digest of the benchmark's own code that trains a protocol's networks."""
     network = protocol.network["name"]
-    return core_code((f"ltbench.tracks.{protocol.track}.track", f"ltbench.models.{network}"))
+    return core_code((f"ltbench.tracks.{protocol.track}.track", module_of(network)))
 
 
 def digest(*models: nn.Module) -> str:

@@ -70,6 +70,7 @@ def begin(method: Method, rows: Rows, run: Run) -> tuple[Rows, list[Phase]]:
         LTBenchError: the method handed back rows that cannot be used.
     """
     assert run.model is not None
+    run.kept.clear()
     run.train, run.chance = rows, {stream: generator(run, stream) for stream in STREAMS}
     rows = checked(method.resample(rows, run), rows, run)
     run.train, run.recipe = rows, method
@@ -150,9 +151,10 @@ def _train_phase(
     run.train = rows = entered(method.enter(rows, run), rows, run)
     if resume is not None:
         model.load_state_dict(resume["model"])
+        _put_back(resume.get("kept", {}), run)
     elif phase.reset is not None:
         model.get_submodule(phase.reset).apply(_reset)
-    _set_learning(model, phase)
+    set_learning(model, phase)
     optimizer = method.optimizer(model, run)
     rates = [group["lr"] for group in optimizer.param_groups]
     if resume is not None:
@@ -213,6 +215,7 @@ def _state(
     state = {
         "epoch": epoch,
         "model": model.state_dict(),
+        "kept": {name: network.state_dict() for name, network in run.kept.items()},
         "optimizer": optimizer.state_dict(),
         "passes": run.passes,
         "chance": {stream: generator.get_state() for stream, generator in run.chance.items()},
@@ -222,6 +225,21 @@ def _state(
     if run.device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(run.device)
     return state
+
+
+def _put_back(kept: dict[str, State], run: Run) -> None:
+    """Has the networks beside the one that is trained stand as they stood.
+
+    Raises:
+        Unresumable: one was not made again.
+    """
+    for name, state in kept.items():
+        if name not in run.kept:
+            raise method_state.Unresumable(
+                f"the network kept as {name!r} was not made again; keep it in build, or in enter "
+                "in each phase that uses it"
+            )
+        run.kept[name].load_state_dict(state)
 
 
 def _restore(state: State, run: Run) -> None:
@@ -288,15 +306,19 @@ def objective(
     """The scalar to minimise: the heads' weighted mean losses, added up, plus what is extra.
 
     Each of the batch's targets has a mean of its own, divided by the sum of its rows' weights.
-    A `factor` [C] scales the loss of each class's rows and the extra term by its mean.
+    A `factor` [C] scales the loss of each class's rows and the extra term by its mean. All
+    the while `run.output` is the output.
     """
     losses, run.output = [], output
-    for run.head, scores in enumerate(output.heads):
-        losses.append(_mean_loss(method, scores, batch, run, factor))
-    loss, run.output = reduce(add, losses), None
-    for term in method.beside(output, batch, run):
-        if term is not None:
-            loss = loss + (term if factor is None else term * factor.mean())
+    try:
+        for run.head, scores in enumerate(output.heads):
+            losses.append(_mean_loss(method, scores, batch, run, factor))
+        loss = reduce(add, losses)
+        for term in method.beside(output, batch, run):
+            if term is not None:
+                loss = loss + (term if factor is None else term * factor.mean())
+    finally:
+        run.output = None  # and the graph with it
     return loss
 
 
@@ -504,7 +526,8 @@ def seeded(run: Run, stream: str) -> Iterator[None]:
         yield
 
 
-def _set_learning(model: nn.Module, phase: Phase) -> None:
+def set_learning(model: nn.Module, phase: Phase) -> None:
+    """Has learn what the phase lets learn, and BatchNorm stand still where it says so."""
     model.train()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(f"{name}.".startswith(f"{phase.learn}." if phase.learn else ""))

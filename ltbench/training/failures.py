@@ -9,15 +9,22 @@ import torch
 from ltbench.contract.recipes import Recipe
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.results.records import Status
-from ltbench.texts import line, readable
+from ltbench.texts import line, readable, traced
+from ltbench.training import events
 
 
 def failure(error: BaseException, recipe: Recipe) -> tuple[Status, str]:
-    """The status and the reason that an error gives to the cell of a recipe."""
+    """The status and the reason that an error gives to the cell of a recipe.
+
+    Its traceback is told to whoever runs the cell, where that was asked for.
+    """
+    trace = traced(error)
+    if trace:
+        events.say(f"failed:\n{trace}")
     if isinstance(error, LTBenchError):
         reason = line(error) or type(error).__name__
         return "skipped" if isinstance(error, Unmet) else "failed", reason
-    return "out-of-memory" if _is_out_of_memory(error) else "failed", _told(error, recipe)
+    return "out-of-memory" if _is_out_of_memory(error) else "failed", placed(error, recipe)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -27,7 +34,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _told(error: BaseException, recipe: Recipe) -> str:
+def placed(error: BaseException, recipe: Recipe) -> str:
     """An error in one line, with the line of a method's code that it came out of."""
     files = {_file_of(type(method)) for method in recipe.methods}
     frames = traceback.extract_tb(error.__traceback__)

@@ -16,7 +16,7 @@ from ltbench import (
     Uniform,
     hookimpl,
 )
-from ltbench_plugins.stages.ssp import another_view
+from ltbench.toolbox import another_view, contrast
 
 WIDTH = 128  # of what is contrasted; 1,024 in the paper's code for ImageNet
 
@@ -82,18 +82,6 @@ def balanced_contrast(z, labels, prototypes, temperature):
     mates = (labels[:, None] == classes) & others
     members = classes.bincount()[classes] - mates.to(z.dtype)
     return contrast(z @ everyone.T / temperature, mates, others, members.log())
-
-
-def contrast(similarity, mates, rivals, discount=0.0):
-    """How far each anchor's mates fall behind its rivals: the mean over mates, then over anchors.
-
-    `mates` and `rivals` [N, M] say which of the similarities [N, M] count as such; rivals stand in
-    the denominator, each divided by exp(discount). An anchor without mates counts 0.
-    """
-    nothing = torch.finfo(similarity.dtype).min  # minus infinity has no slope where none are rivals
-    denominator = (similarity - discount).masked_fill(~rivals, nothing).logsumexp(1, True)
-    shortfall = (denominator - similarity).masked_fill(~mates, 0).sum(1)
-    return (shortfall / mates.sum(1).clamp(min=1)).mean()
 
 
 @hookimpl

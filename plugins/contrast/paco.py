@@ -9,7 +9,7 @@ from msgspec import Meta
 from torch import nn
 
 from ltbench import LogUniform, Method, NonNegative, Positive, Share, hookimpl
-from ltbench_plugins.stages.ssp import another_view
+from ltbench.toolbox import another_view
 
 WIDTH = 128  # of what is contrasted
 
@@ -52,13 +52,14 @@ class PaCo(Method):
     def build(self, model, run):
         width = model.head.in_features
         model.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, WIDTH))
-        model.keys = Keys(model, self.queue)
+        run.keep("paco", Keys(model, self.queue)).train()
         return model
 
     def batch(self, batch, run):
         if run.train is not None:  # outside of training there are no stored rows
-            run.model.keys.follow(run.model, self.momentum)
-            run.model.keys.add(another_view(batch, run), run.train.labels[batch.rows], run)
+            keys = run.kept["paco"]
+            keys.follow(run.model, self.momentum)
+            keys.add(another_view(batch, run), run.train.labels[batch.rows], run)
         return batch
 
     def adjust(self, scores, labels, run):
@@ -67,7 +68,7 @@ class PaCo(Method):
     def extra(self, output, batch, run):
         if run.train is None:
             return None
-        n, keys = len(batch.rows), run.model.keys
+        n, keys = len(batch.rows), run.kept["paco"]
         z = F.normalize(run.model.projector(output.features[:n]))
         similarity = z @ torch.cat([z, keys.vectors]).T / self.temperature
         scores = [head[:n] + run.seen.log() for head in output.heads]

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import torch
 from msgspec import Meta
-from torch import nn
 
-from ltbench import CosineHead, Integer, LTBenchError, NonNegative, Share, Uniform, hookimpl
+from ltbench import Integer, NonNegative, Share, Uniform, hookimpl
+from ltbench.toolbox import with_experts
 from ltbench_plugins.margins.ldam import LDAM
 from ltbench_plugins.tables.class_weights import effective_number, scaled
 
@@ -71,46 +71,6 @@ class RIDE(LDAM):
         expert = (scores / temperature).log_softmax(-1)
         divergence = (expert.exp() * (expert - mean)).sum(-1).mean(-1).sum()
         return -self.diversity * temperature.mean() ** 2 * divergence
-
-
-class Experts(nn.Module):
-    """Branches side by side on one trunk; their features stand one after the other."""
-
-    def __init__(self, branches):
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, x):
-        return torch.cat([branch(x) for branch in self.branches], dim=1)
-
-
-class Heads(nn.Module):
-    """A cosine head for each expert, on its own part of the features [N, D]."""
-
-    def __init__(self, widths, num_classes, scale):
-        super().__init__()
-        self.in_features, self.widths = sum(widths), widths
-        self.experts = nn.ModuleList(CosineHead(width, num_classes, scale) for width in widths)
-
-    def forward(self, features):
-        parts = features.split(self.widths, dim=1)
-        return tuple(head(part) for head, part in zip(self.experts, parts, strict=True))
-
-
-def with_experts(model, experts, scale, run, share=0.75):
-    """The network with that many new branches, each with a `share` of the channels (the code's)."""
-    if not hasattr(model, "new_branch"):
-        raise LTBenchError(f"{type(model).__name__} has no branches, so it cannot have experts")
-    parts = {name.partition(".")[0] for name in model.state_dict()}
-    if parts - {"trunk", "branch", "head"} or not isinstance(model.head, nn.Linear):
-        raise LTBenchError("experts change what other methods build on; name them first")
-    before = sum(p.numel() for p in model.parameters())
-    branches, widths = zip(*(model.new_branch(share) for _ in range(experts)), strict=True)
-    model.branch = Experts(branches)
-    model.head = Heads(list(widths), run.num_classes, scale)
-    times = sum(p.numel() for p in model.parameters()) / before
-    run.note(f"{experts} experts have {times:.2f} times the parameters of the plain network")
-    return model
 
 
 @hookimpl

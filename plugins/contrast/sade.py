@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import Method, NonNegative, Positive, Uniform, hookimpl
-from ltbench_plugins.contrast.ride import with_experts
+from ltbench.toolbox import view_of, with_experts
 
 
 class SADE(Method):
@@ -81,7 +81,7 @@ def aggregation(model, inputs, run, noise, epochs=5, batch_size=128, lr=0.1, lea
 
     @torch.no_grad()
     def scored(part):
-        return torch.stack(model.head(run.through(model, view(part, run, noise))))
+        return torch.stack(model.head(run.through(model, view_of(part, run, noise))))
 
     free = torch.full_like(scored(inputs[:1])[:, 0, 0], 1 / 3).requires_grad_()
     optimizer = torch.optim.SGD([free], lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -95,15 +95,6 @@ def aggregation(model, inputs, run, noise, epochs=5, batch_size=128, lr=0.1, lea
         if free.softmax(0).min().round(decimals=2) < least:
             break
     return free.detach().softmax(0)
-
-
-def view(inputs, run, noise):
-    """An augmented view of stored inputs; a noisy one where the protocol augments nothing."""
-    x = run.augment(inputs)
-    if run.views.padding or run.views.flip or run.views.resize:
-        return x
-    drawn = torch.randn(x.shape, generator=run.rng, dtype=x.dtype, device=x.device)
-    return x + noise * x.std(correction=0) * drawn
 
 
 def likeness(one, two, weights):

@@ -9,8 +9,7 @@ from msgspec import Meta
 from torch import nn
 
 from ltbench import LogUniform, Method, NonNegative, Positive, Share, hookimpl
-from ltbench_plugins.contrast.bcl import contrast
-from ltbench_plugins.stages.ssp import another_view
+from ltbench.toolbox import another_view, contrast
 
 WIDTH = 128  # of what is contrasted
 ROUNDS = 10  # of k-means; our choice

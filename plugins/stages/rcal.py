@@ -20,8 +20,8 @@ from ltbench import (
     Uniform,
     hookimpl,
 )
-from ltbench_plugins.contrast.sade import view
-from ltbench_plugins.stages.ssp import WIDTH, info_nce
+from ltbench.toolbox import info_nce, view_of
+from ltbench_plugins.stages.ssp import WIDTH
 
 LARGEST = 2**28  # numbers in the covariances of all classes, a gigabyte
 NO_CLASS = -100  # a label that the cross-entropy passes over
@@ -102,7 +102,8 @@ class RCAL(Method):
             return batch  # outside of training there are no stored rows
         if run.phase.role == "contrast":
             stored = run.train.inputs[batch.rows]
-            return replace(batch, inputs=torch.cat([view(stored, run, self.noise) for _ in "12"]))
+            views = [view_of(stored, run, self.noise) for _ in "12"]
+            return replace(batch, inputs=torch.cat(views))
         self.drawn = run.model.memory.draw(len(batch.rows), run.rng)  # for all gradients of a step
         if self.alpha == 0:
             return batch

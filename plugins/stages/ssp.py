@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench import LTBenchError, Method, Positive, hookimpl
+from ltbench.toolbox import another_view, info_nce
 
 WIDTH = 128  # of what is contrasted, as in MoCo
 
@@ -76,22 +77,6 @@ class SSP(Method):
         if self.pretext == "rotation":
             return F.cross_entropy(guesses, targets)
         return info_nce(F.normalize(guesses), targets, self.temperature)
-
-
-def another_view(batch, run):
-    """One more view of each row of the batch that has a label."""
-    if not (run.views.padding or run.views.flip or run.views.resize):
-        run.note("the protocol augments nothing, so all views of a row are the same")
-    return run.augment(run.train.inputs[batch.rows])
-
-
-def info_nce(z, partners, temperature):
-    """How hard it is to find each view's partner: the mean over the views z [2N, D], unit vectors.
-
-    `partners` [N] are the positions in the second half of the partners of the first.
-    """
-    similarity = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
-    return F.cross_entropy(similarity, torch.cat([partners, partners - len(partners)]))
 
 
 @hookimpl

@@ -7,8 +7,9 @@ from torch import nn
 from ltbench import Batch, CosineHead, Rows, recipe
 from ltbench.contract.context import Output
 from ltbench.testing.probes import probe_run
+from ltbench.toolbox import contrast
 from ltbench.training.engine import forward, objective
-from ltbench_plugins.contrast.bcl import balanced_contrast, contrast
+from ltbench_plugins.contrast.bcl import balanced_contrast
 
 
 def points(rows, seed=0):

@@ -34,6 +34,7 @@ def begun(text="paco(queue=5)"):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         run.model = paco.build(Straight(), run).double()
+        run.kept["paco"].double()
         run.train = Rows(torch.randn(4, 4, dtype=torch.float64), LABELS)
     return paco, run, Batch(run.train.inputs, [(LABELS, 1.0)], torch.arange(4))
 
@@ -42,7 +43,7 @@ def with_keys(text="paco(queue=5)"):
     """The same with keys in the queue and no projector, and what a network may put out."""
     paco, run, batch = begun(text)
     chance = torch.Generator().manual_seed(1)
-    keys = run.model.keys
+    keys = run.kept["paco"]
     keys.vectors = F.normalize(torch.randn(5, 6, generator=chance, dtype=torch.float64))
     keys.labels = KEYS
     run.model.projector = nn.Identity()
@@ -58,7 +59,7 @@ def slow_paco(output, run, alpha, beta, temperature):
     total = 0.0
     for i, label in enumerate(LABELS.tolist()):
         others = [(z[j], int(LABELS[j])) for j in range(4) if j != i]
-        keys = zip(run.model.keys.vectors, KEYS.tolist(), strict=True)
+        keys = zip(run.kept["paco"].vectors, KEYS.tolist(), strict=True)
         others += [(vector, c) for vector, c in keys if c >= 0]
         classes = output.heads[0][i] + torch.log(prior)
         logits = [*classes, *(z[i] @ vector / temperature for vector, _ in others)]
@@ -86,7 +87,7 @@ def test_alpha_0_leaves_balanced_softmax_with_all_rows_as_rivals():
     paco, run, batch, output = with_keys("paco(alpha=0.0, temperature=0.2, queue=5)")
     z = F.normalize(output.features)
     rows = (z @ z.T / 0.2).fill_diagonal_(-math.inf)
-    keys = z @ run.model.keys.vectors[KEYS >= 0].T / 0.2
+    keys = z @ run.kept["paco"].vectors[KEYS >= 0].T / 0.2
     classes = output.heads[0] + run.seen.log()
     expected = F.cross_entropy(torch.cat([classes, rows, keys], dim=1), LABELS)
     torch.testing.assert_close(objective(paco, output, batch, run), expected)
@@ -112,15 +113,15 @@ def test_the_order_of_the_batch_does_not_matter():
 def test_at_the_start_each_row_meets_the_other_rows_and_this_step_s_keys_alone():
     paco, run, batch = begun("paco(queue=9)")
     paco.batch(batch, run)
-    assert run.model.keys.labels.tolist() == [0, 2, 0, 1, -1, -1, -1, -1, -1]
+    assert run.kept["paco"].labels.tolist() == [0, 2, 0, 1, -1, -1, -1, -1, -1]
 
 
 def test_the_queue_holds_the_last_keys_with_their_classes():
     paco, run, batch = begun("paco(queue=6)")
     for _ in range(2):
         paco.batch(batch, run)
-    assert run.model.keys.labels.tolist() == [0, 1, 0, 1, 0, 2]
-    keys = run.model.keys
+    assert run.kept["paco"].labels.tolist() == [0, 1, 0, 1, 0, 2]
+    keys = run.kept["paco"]
     expected = F.normalize(keys.encoder.projector(batch.inputs))
     torch.testing.assert_close(keys.vectors, expected[[2, 3, 2, 3, 0, 1]])
 
@@ -128,12 +129,12 @@ def test_the_queue_holds_the_last_keys_with_their_classes():
 def test_a_batch_larger_than_the_queue_leaves_its_last_rows():
     paco, run, batch = begun("paco(queue=3)")
     paco.batch(batch, run)
-    assert run.model.keys.labels.tolist() == [2, 0, 1]
+    assert run.kept["paco"].labels.tolist() == [2, 0, 1]
 
 
 def test_the_encoder_of_the_keys_starts_as_a_copy_and_then_follows_the_network():
     paco, run, batch = begun("paco(queue=6, momentum=0.9)")
-    weight, copied = run.model.projector[0].weight, run.model.keys.encoder.projector[0].weight
+    weight, copied = run.model.projector[0].weight, run.kept["paco"].encoder.projector[0].weight
     with torch.no_grad():
         weight.fill_(1.0)
         paco.batch(batch, run)
@@ -149,11 +150,11 @@ def test_keys_pass_no_gradient_to_their_encoder():
     features = run.model.features(batch.inputs)
     objective(paco, Output((run.model.head(features),), features), batch, run).backward()
     assert run.model.projector[0].weight.grad is not None
-    assert all(parameter.grad is None for parameter in run.model.keys.encoder.parameters())
+    assert all(parameter.grad is None for parameter in run.kept["paco"].encoder.parameters())
 
 
 def test_a_second_gradient_of_the_same_step_adds_no_keys():
-    one, two = (trained(recipe(text)).model.keys for text in ("paco", "paco+sam"))
+    one, two = (trained(recipe(text)).run.kept["paco"] for text in ("paco", "paco+sam"))
     assert one.place == two.place
     assert torch.equal(one.labels, two.labels)
 

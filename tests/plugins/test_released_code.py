@@ -5,8 +5,7 @@ import torch
 
 from ltbench import CosineHead, Rows, recipe
 from ltbench.testing import probe_loss
-from ltbench_plugins.contrast.bcl import contrast
-from ltbench_plugins.stages.ssp import info_nce
+from ltbench.toolbox import contrast, info_nce
 
 
 def float64(values):

@@ -124,7 +124,7 @@ def weights_after(monkeypatch, epochs, one=EXPERTS, two=OTHER_VIEW, lr=0.1):
     """What `aggregation` finds where the views of all inputs are these, passed at once."""
     turns = [one, one] + [one, two] * epochs  # the first call asks for a type and a device
     views = iter(turns[1:])
-    monkeypatch.setattr(sade_file, "view", lambda inputs, run, noise: next(views))
+    monkeypatch.setattr(sade_file, "view_of", lambda inputs, run, noise: next(views))
     model = SimpleNamespace(head=lambda x: tuple(torch.tensor(x, dtype=torch.float64)))
     run = SimpleNamespace(
         rng=torch.Generator(), through=lambda model, x: x, phase=SimpleNamespace(weight_decay=9.0)

@@ -23,7 +23,7 @@ def register_datasets(register):
 
 @hookimpl
 def register_protocols(register):
-    for name in ("digit-pairs", "mirrored-digits-lt"):
+    for name in ("digit-pairs", "mirrored-digits-lt", "ringed-digits-lt", "visits"):
         register(PROTOCOLS / f"{name}.toml")
 
 

@@ -99,7 +99,7 @@ def learn(
         held: list[Any] = [] if again else [every.inputs_at(memory)]
         if before is not None and past is not None and past.used:
             held.append(before.model)
-        kept = max(floats_in([run.model, *held, *method.methods]) - plain, 0.0)
+        kept = max(floats_in([run.model, *run.kept.values(), *held, *method.methods]) - plain, 0.0)
     refuse_changed(recipe, networks)
     return Learned(networks, kept)
 

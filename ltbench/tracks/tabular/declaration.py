@@ -9,6 +9,7 @@ import msgspec
 import torch
 from msgspec import structs
 
+from ltbench.contract.parts import LEARNERS
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
     Answer,
@@ -62,7 +63,8 @@ class TabularTrack(Track[Tabular]):
         return load(registry, protocol)
 
     def modules(self, protocol: Tabular) -> tuple[str, ...]:
-        return (*super().modules(protocol), "ltbench.models.mlp")  # which one learner is
+        brought = LEARNERS.modules(protocol.learners)
+        return (*super().modules(protocol), "ltbench.models.mlp", *brought)  # one learner is mlp
 
     def plan(self, protocol: Tabular, sources: Mapping[str, Any], device: torch.device) -> None:
         plan(protocol, sources, device)

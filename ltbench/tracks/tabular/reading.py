@@ -1,7 +1,7 @@
 """Where tables come from: files of the user or the data folder, scikit-learn, OpenML."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,25 @@ if TYPE_CHECKING:
 
 
 def read(
-    source: str, known: Mapping[str, Path], openml: int | None = None, dialect: Dialect = PLAIN
+    source: str,
+    known: Mapping[str, Path | Callable[[], Any]],
+    openml: int | None = None,
+    dialect: Dialect = PLAIN,
 ) -> WholeTable:
-    """A table as its source has it; `known` are files of the user's own.
+    """A table as its source has it; `known` are files of the user's own, and what loads those of
+    plugins.
 
     Raises:
         LTBenchError: it cannot be had.
     """
-    if source in known:
-        return read_file(known[source], dialect)
+    found = known.get(source)
+    if callable(found):
+        table = found()
+        if not isinstance(table, WholeTable):
+            raise LTBenchError(f"data set {source} is none of a table; its load() gives no frame")
+        return table
+    if found is not None:
+        return read_file(found, dialect)
     if source.startswith("scikit-learn/"):
         return _shipped(source.removeprefix("scikit-learn/"))
     for ending in ENDINGS:

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from ltbench.contract.context import Rows, Run
 from ltbench.contract.method import hooks
+from ltbench.contract.parts import LEARNERS
 from ltbench.contract.recipes import Recipe
+from ltbench.models import learners
 from ltbench.registry.discovery import core_code
 from ltbench.tracks.shared_stages import KEPT, begins_plainly, stage_key
 from ltbench.tracks.shared_work import shared, shares
-from ltbench.tracks.tabular import learners
 from ltbench.tracks.tabular.problem import Tabular
 from ltbench.training import environment
 from ltbench.training.engine import State, generator
@@ -166,6 +167,6 @@ def is_plain(recipe: Recipe, learner: str) -> bool:
 def key_of(protocol: Tabular, seed: int, fingerprint: str, learner: str) -> str:
     """A hash of all that decides to what plain learners are fitted, and how."""
     told = [FORM, protocol.hash, seed, fingerprint, learner, learners.version(learner)]
-    told += [core_code(("ltbench.tracks.tabular.track",))]
+    told += [core_code(("ltbench.tracks.tabular.track", *LEARNERS.modules((learner,))))]
     told += environment.deciding(CPU, protocol.compute.threads)
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:32]

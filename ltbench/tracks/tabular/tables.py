@@ -1,6 +1,6 @@
 """The classification that a protocol makes of a table: its rows, classes, and the rare one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -77,8 +77,8 @@ class TableRows:
         return rarer(np.bincount(self.labels, minlength=len(self.classes)), self.classes)
 
 
-def load(name: str, data: "TableData", known: Mapping[str, Path]) -> TableRows:
-    """The classification that a protocol makes of a table; `known` are files of the user's own.
+def load(name: str, data: "TableData", known: Mapping[str, Path | Callable[[], Any]]) -> TableRows:
+    """The classification that a protocol makes of a table; `known` is as in `read`.
 
     Raises:
         LTBenchError: the table cannot be had, is not the protocol's, or has a fault.

@@ -22,19 +22,20 @@ from ltbench.contract.method import HOOKS, Method, hooks
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome, Sheet
 from ltbench.errors import Diverged, LTBenchError, Unmet
+from ltbench.models import learners
 from ltbench.results.records import Timing
 from ltbench.scoring import metrics
 from ltbench.scoring.thresholds import best_offsets
 from ltbench.texts import line, readable
 from ltbench.tracks import trials
 from ltbench.tracks.dividing import asked
-from ltbench.tracks.tabular import learners
 from ltbench.tracks.tabular.features import constant
 from ltbench.tracks.tabular.folds import FOLDS, stratified
 from ltbench.tracks.tabular.kept import Decided, arrays_of
 from ltbench.tracks.tabular.parts import Part, Parts, ended, over_folds, summed, told
 from ltbench.tracks.tabular.problem import Tabular
 from ltbench.tracks.tabular.shared_fits import Fits, shared_fits
+from ltbench.tracks.tabular.sources import known as shipped
 from ltbench.training import events
 from ltbench.training.engine import (
     answered,
@@ -151,7 +152,11 @@ def load(registry: Finder, protocol: Tabular) -> "dict[str, TableRows | LTBenchE
     """Every table of the protocol, or why it cannot be had."""
     from ltbench.tracks.tabular.tables import load as read
 
-    known = {name: Path(path) for name, path in registry.data.items()}
+    known: dict[str, Path | Callable[[], Any]] = {}
+    for name in registry.datasets_of_plugins():
+        if name not in shipped():
+            known[name] = registry.dataset(name)
+    known |= {name: Path(path) for name, path in registry.data.items()}
     sources: dict[str, TableRows | LTBenchError] = {}
     for name, data in protocol.tables.items():
         try:

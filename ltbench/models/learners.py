@@ -1,11 +1,14 @@
 """Base learners for tables: classifiers of well-kept libraries, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from ltbench.contract.parts import LEARNERS, Part
 from ltbench.errors import LTBenchError, UnknownName
+from ltbench.texts import line
 
+MEMBERS = ("fit", "predict_proba", "get_params", "set_params")
 NETWORK = "mlp"  # the one learner that is trained by the engine
 
 ESTIMATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -24,8 +27,14 @@ ESTIMATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Module, class and what differs from the library's defaults."""
 
 
-def known() -> list[str]:
+def own() -> list[str]:
+    """The learners that come with ltbench."""
     return sorted([*ESTIMATORS, NETWORK])
+
+
+def known() -> list[str]:
+    """Those, and what plugins have brought."""
+    return sorted({*own(), *LEARNERS.parts})
 
 
 def check(learners: Mapping[str, Mapping[str, Any]]) -> None:
@@ -37,16 +46,16 @@ def check(learners: Mapping[str, Mapping[str, Any]]) -> None:
     for name, parameters in learners.items():
         if name == NETWORK:
             continue
-        kind = _kind(name)
-        unknown = sorted(set(parameters) - set(kind().get_params()))
-        for parameter in unknown[:1]:
-            where = f"parameters of {kind.__name__}"
-            raise UnknownName(f"parameter of {name}", parameter, kind().get_params(), where=where)
+        takes = _plain(name).get_params()
+        for parameter in sorted(set(parameters) - set(takes))[:1]:
+            where = f"parameters of {type(_plain(name)).__name__}"
+            raise UnknownName(f"parameter of {name}", parameter, takes, where=where)
 
 
 def build(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
     """An unfitted classifier whose chance is `seed`."""
-    estimator = _kind(name)(**{**ESTIMATORS[name][2], **parameters})
+    part = _part(name)
+    estimator = part.make(**{**part.options, **parameters})
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=seed)
     return estimator
@@ -56,14 +65,37 @@ def version(name: str) -> str:
     """The version of a learner's library; that of torch is told with the machine."""
     if name == NETWORK:
         return ""
-    return str(import_module(ESTIMATORS[name][0].partition(".")[0]).__version__)
+    module = ESTIMATORS[name][0] if name in ESTIMATORS else type(_plain(name)).__module__
+    return str(getattr(import_module(module.partition(".")[0]), "__version__", ""))
 
 
-def _kind(name: str) -> Callable[..., Any]:
+def _plain(name: str) -> Any:
+    """A learner without further parameters.
+
+    Raises:
+        LTBenchError: it is unknown, not installed, or a plugin's that is none.
+    """
+    part = _part(name)
+    try:
+        estimator = part.make(**part.options)
+    except TypeError as error:
+        raise LTBenchError(f"learner {name} cannot be made: {line(error)}") from None
+    lacks = [one for one in MEMBERS if not hasattr(estimator, one)]
+    if lacks:
+        raise LTBenchError(
+            f"learner {name} of {part.module} lacks {', '.join(lacks)}; a learner is a classifier "
+            "of scikit-learn's kind"
+        )
+    return estimator
+
+
+def _part(name: str) -> Part:
+    if name in LEARNERS.parts:
+        return LEARNERS.parts[name]
     if name not in ESTIMATORS:
         raise UnknownName("learner", name, known(), where="in the protocol's [learners]")
-    module, kind, _ = ESTIMATORS[name]
+    module, kind, options = ESTIMATORS[name]
     try:
-        return getattr(import_module(module), kind)  # type: ignore[no-any-return]
+        return Part(getattr(import_module(module), kind), options, module)
     except ImportError:
         raise LTBenchError(f"learner {name} needs {module}: pip install 'ltbench[trees]'") from None
