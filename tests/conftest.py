@@ -13,7 +13,15 @@ pytest_plugins = "ltbench.testing.fixtures"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; it counts before torch is loaded
 
-LONG = ("test_testing", "test_new", "test_documents", "test_review", "test_devices", "test_wheels")
+LONG = (
+    "test_testing",
+    "test_cluster",
+    "test_new",
+    "test_documents",
+    "test_review",
+    "test_devices",
+    "test_wheels",
+)
 """Files that take a minute or more; processes that share files begin with these."""
 
 TINY = """
