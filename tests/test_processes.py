@@ -252,7 +252,7 @@ def gone(pid):
 
 def test_limits_that_cannot_be_kept_are_refused(go, monkeypatch):
     monkeypatch.setattr("ltbench.running.execute.can_fork", lambda device: False)
-    with pytest.raises(LTBenchError, match="need Linux, and a process that has not used the GPU"):
+    with pytest.raises(LTBenchError, match="needs Linux, and a process that has not used the GPU"):
         go("erm", memory=100)
 
 

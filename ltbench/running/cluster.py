@@ -244,9 +244,13 @@ def packed(
     )
 
 
-def unpacked(task: Task) -> Cell:
-    """The cell of a task, of the same code as where it came from."""
-    registry = _registry(task.code)
+def unpacked(task: Task, registry: Registry | None = None) -> Cell:
+    """The cell of a task, of the same code as where it came from; `registry` has its files.
+
+    Raises:
+        LTBenchError: the code here is another.
+    """
+    registry = registry or _registry(task.code)
     track = registry.track(task.protocol["track"])
     protocol = track.read("protocol", task.protocol)
     if protocol.hash != task.hash:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -24,10 +24,12 @@ from ltbench.running.beginnings import Beginnings
 from ltbench.running.cell import HERE, Cell, answer_cell, blank, run_cell
 from ltbench.running.cell_locks import Claims
 from ltbench.running.closing import Closed
+from ltbench.running.cluster import packed as packed_task
 from ltbench.running.keeper import MOST_WORDS, Seat, sit
 from ltbench.running.plan import RESULTS, Event, Plan, Watcher, finished
 from ltbench.running.processes import Limits, Worker, can_fork, forked, tell, tell_bytes
 from ltbench.running.request import jobs_of
+from ltbench.running.spawning import Sent, Spawned, sendable
 from ltbench.training import checkpoints, environment, events
 from ltbench.training.checkpoints import Checkpoint
 
@@ -51,11 +53,12 @@ def execute(
 
     Each runs in a forked process of its own, which shares the data and costs a few milliseconds, so
     that nothing a method does reaches another cell. Cells that begin alike wait for the first of
-    them, which trains that for all. Where forking is not safe (see `can_fork`) they
-    run in this process, one after the other. Cells that another run has in hand are left to it, and
-    waited for. Once `stopping` says so, no cell is begun; those in hand are finished. With a
-    `cluster` all this holds for cells that run there. What cells tell before they end goes to
-    `watch`, which must not raise: this process may be in the midst of one.
+    them, which trains that for all. Where forking is not safe (see `can_fork`) each has a process
+    that is started anew, if there are several jobs or a timeout; else they run in this one, one
+    after the other, as methods that were handed over as objects must. Cells that another run has in
+    hand are left to it, and waited for. Once `stopping` says so, no cell is begun; those in hand
+    are finished. With a `cluster` all this holds for cells that run there. What cells tell before
+    they end goes to `watch`, which must not raise: this process may be in the midst of one.
 
     Raises:
         LTBenchError: there are no jobs, a record cannot be written, or limits cannot be kept here.
@@ -73,10 +76,16 @@ def execute(
     if can_fork(plan.device):
         yield from _in_processes(plan, jobs, limits, waiting, claims, stopping, watch)
         return
-    if limits:
+    if limits.memory is not None:
+        raise LTBenchError("a limit of memory needs Linux, and a process that has not used the GPU")
+    if limits and not sendable(plan.cells):
         raise LTBenchError(
-            "a timeout and a limit of memory need Linux, and a process that has not used the GPU"
+            "a timeout for methods that were handed over as objects needs Linux, and a process "
+            "that has not used the GPU; put them into a file and name that as a plugin"
         )
+    if limits or (jobs > 1 and len(waiting) > 1 and sendable(plan.cells)):
+        yield from _in_processes(plan, jobs, limits, waiting, claims, stopping, watch, _spawns)
+        return
     while waiting and not stopping():
         cell = yield from _claimed(plan, waiting, claims)
         if cell is not None:
@@ -160,6 +169,11 @@ class _Running:
         return [*seat, *([self.worker.answer] if self.talks else [])]
 
 
+Begins = Callable[
+    [Plan, Limits, list[_Running], bool], AbstractContextManager[Callable[[Cell], _Running]]
+]
+
+
 def _in_processes(
     plan: Plan,
     jobs: int,
@@ -168,11 +182,12 @@ def _in_processes(
     claims: Claims,
     stopping: Callable[[], bool],
     watch: Watcher | None,
+    begins: Begins | None = None,
 ) -> Iterator[Event]:
     environment.import_ahead()
     running: list[_Running] = []
     beginnings = Beginnings(plan)
-    with _begins(plan, limits, running, watch is not None) as begin:
+    with (begins or _begins)(plan, limits, running, watch is not None) as begin:
         try:
             while running or (waiting and not stopping()):
                 while len(running) < jobs and not stopping():
@@ -244,6 +259,35 @@ def _begins(
         if made:
             with suppress(OSError):  # unless something is kept there
                 kept.rmdir()
+
+
+@contextmanager
+def _spawns(
+    plan: Plan, limits: Limits, running: list[_Running], told: bool
+) -> Iterator[Callable[[Cell], _Running]]:
+    """Gives what begins a cell in a process that is started anew."""
+    scratch = Path(tempfile.mkdtemp(prefix="ltbench-"))
+    pickled: dict[str, bytes] = {}
+
+    def begin(cell: Cell) -> _Running:
+        if cell.table not in pickled:
+            pickled[cell.table] = pickle.dumps(plan.loaded[cell.table], protocol=5)
+        kept = _checkpoint(plan, cell)
+        sent = Sent(
+            task=packed_task(cell, plan.code, plan.device, limits, plan.shares),
+            files=plan.files,
+            results=plan.results.absolute(),
+            checkpoint=(kept.path and kept.path.absolute(), kept.key()),
+            fresh=plan.fresh,
+            told=told,
+            source=pickled[cell.table],
+        )
+        return _Running(cell, Spawned(sent, limits, scratch))
+
+    try:
+        yield begin
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _shut(plan: Plan) -> list[Path]:

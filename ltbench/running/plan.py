@@ -36,9 +36,9 @@ RESULTS = results_folder()
 class Plan:
     """The cells that were asked for: those with a record already, and those left to run.
 
-    `code` are the names and sources of single files with methods. Where a `keeper` holds the data,
-    `sources` tell of them alone; `closed` are the places that its workers then must not open.
-    `shares` says that cells which begin alike share that part of their work.
+    `code` are the names and sources of single files with methods, `files` where they stand. Where a
+    `keeper` holds the data, `sources` tell of them alone; `closed` are the places that its workers
+    then must not open. `shares` says that cells which begin alike share that part of their work.
     """
 
     track: Track[Any]
@@ -50,6 +50,7 @@ class Plan:
     results: Path
     fresh: bool = False
     code: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    files: tuple[Path, ...] = field(default=(), repr=False)
     keeper: Keeper | None = field(default=None, repr=False)
     closed: tuple[Path, ...] = field(default=(), repr=False)
     shares: bool = True
@@ -195,9 +196,8 @@ def planned(
     if not mixed:
         _refuse_unlike(protocol, track, results, cells, fresh, where)
     done = [] if fresh else _done(cells, results, keeper)
-    code = tuple(
-        (p.file.name, p.source) for p in registry.plugins if p.file and p.package == "file"
-    )
+    single = [(p.file, p.source) for p in registry.plugins if p.file and p.package == "file"]
+    code = tuple((file.name, source) for file, source in single)
     return Plan(
         track,
         protocol,
@@ -208,6 +208,7 @@ def planned(
         results,
         fresh,
         code,
+        tuple(file.absolute() for file, _ in single),
         keeper,
         tuple(places_of_data(registry.data.values())) if sealed else (),
         shares and not sealed,  # what others left is theirs

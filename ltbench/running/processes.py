@@ -64,6 +64,12 @@ def tell_bytes(content: bytes) -> None:
     _sender.send_bytes(content)
 
 
+def speak_to(sender: "Connection[Any, Any]") -> None:
+    """From within a worker: says where what it tells goes."""
+    global _sender
+    _sender = sender
+
+
 class Died(Exception):
     """A process gave no answer; its arguments are the status of its cell, and the reason."""
 
@@ -89,8 +95,7 @@ class Worker:
         sender.close()
 
     def _run(self, work: Callable[[], Any], sender: "Connection[Any, Any]") -> None:
-        global _sender
-        _sender = sender
+        speak_to(sender)
         os.setsid()
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != self.parent:
