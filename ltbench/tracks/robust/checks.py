@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from msgspec import structs
-from torch import Tensor
+from torch import Tensor, nn
 
-from ltbench.contract.context import Rows
+from ltbench.contract.context import Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Check
@@ -28,6 +28,7 @@ from ltbench.testing.task import (
 from ltbench.tracks.marked import fields
 from ltbench.tracks.robust.contract import RobustGrants, Threat
 from ltbench.tracks.robust.problem import Robust, ThreatTable
+from ltbench.tracks.robust.teachers import Attacked, Pair, Plain
 from ltbench.tracks.robust.track import SUPPLIES, run
 
 NEEDS = SUPPLIES | {"two_classes"}
@@ -53,7 +54,20 @@ def trained(
 ) -> Trained:
     """What a short training under attack makes of a method."""
     rows = pixels(rows_of(counts) if rows is None else rows)
-    return OF_NETWORKS.trained(method, counts, rows, granted=RobustGrants(threat=THREAT), **options)
+
+    def teacher(kind: type[Plain], balanced: bool) -> nn.Module:
+        granted = RobustGrants(threat=THREAT)
+        model: nn.Module = OF_NETWORKS.trained(kind(balanced), counts, rows, granted=granted).model
+        return model
+
+    def teachers(run: Run, balanced: bool = False) -> Pair:
+        if balanced not in made:
+            made[balanced] = teacher(Plain, balanced), teacher(Attacked, balanced)
+        return made[balanced]
+
+    made: dict[bool, Pair] = {}
+    granted = RobustGrants(threat=THREAT, teachers=teachers)
+    return OF_NETWORKS.trained(method, counts, rows, granted=granted, **options)
 
 
 def test_rows_stay_out(method: Recipe) -> None:

@@ -88,6 +88,8 @@ class RobustTrack(Track[Robust]):
         """One test row moves each of the three shares alike."""
         if measure not in ("robust", "clean", "pgd20"):
             return None
+        if protocol.threat.rows_per_class is not None:
+            return 1 / (classes * protocol.threat.rows_per_class) if classes else None
         return classification.step(protocol, "balanced_accuracy", classes)
 
     def measured(self, protocol: Robust, record: Record, arrays: Arrays) -> Followed:
