@@ -15,12 +15,15 @@ from ltbench.contract.context import PREDICTED_AT_ONCE, Batch, Output, Phase, Ru
 from ltbench.datasets import built_in
 from ltbench.testing.report import Failure
 from ltbench.testing.task import expect_unseen
+from ltbench.tracks.classification import split
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import run as recognise
 from ltbench.tracks.robust.checks import White
 from ltbench.tracks.robust.contract import RobustGrants, Threat, pgd
+from ltbench.tracks.robust.declaration import RobustTrack
 from ltbench.tracks.robust.scores import robust_scores, under_attack
-from ltbench.tracks.robust.track import refuse_outside, run
+from ltbench.tracks.robust.track import plan, refuse_outside, run
+from ltbench.tracks.robust.track import tested as chosen
 from ltbench_plugins.robust.robal import Head, adjusted
 from ltbench_plugins.robust.separable import contrast
 from ltbench_plugins.robust.trades import divergence
@@ -286,6 +289,33 @@ def test_measures_by_hand():
 def short(epochs=1):
     given = protocol("digits-robust")
     return structs.replace(given, budget=structs.replace(given.budget, epochs=epochs))
+
+
+def sampled(rows_per_class):
+    given = short()
+    threat = structs.replace(given.threat, rows_per_class=rows_per_class)
+    return structs.replace(given, threat=threat)
+
+
+def test_as_many_test_rows_of_each_class_are_attacked_as_the_protocol_says():
+    parts = split(sampled(7), DIGITS, 0)
+    test = parts.test()
+    found = chosen(sampled(7), test, 10)
+    assert found.labels.bincount().tolist() == [7] * 10
+    every = {row.numpy().tobytes() for row in test.inputs}
+    assert {row.numpy().tobytes() for row in found.inputs} <= every
+    again = chosen(sampled(7), test, 10)
+    assert torch.equal(found.inputs, again.inputs)
+    assert chosen(short(), test, 10) is test
+    arrays = run(sampled(7), recipe("erm"), 0, DIGITS, CPU).arrays
+    assert {len(arrays[name]) for name in ("labels", "predicted", "pgd20", "robust")} == {70}
+    assert RobustTrack().step(sampled(7), "robust", 10) == pytest.approx(1 / 70)
+    assert RobustTrack().step(short(), "robust", 10) == pytest.approx(1 / 500)
+
+
+def test_more_test_rows_than_there_are_are_refused_before_training():
+    with pytest.raises(LTBenchError, match="51 test rows of each class, but one has 50; lower"):
+        plan(sampled(51), {"": DIGITS}, CPU)
 
 
 def test_plain_training_is_that_of_recognition():

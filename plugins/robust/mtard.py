@@ -10,6 +10,7 @@ from ltbench.tracks.robust.contract import ATTACK, TEACHERS, attacks
 from ltbench_plugins.robust.pgd_at import attacked
 
 NEAR_ZERO = 1e-5
+ROUNDED = 1e-6  # by which progress may lie below a milestone that is reached
 
 
 class MTARD(Method):
@@ -63,8 +64,9 @@ class MTARD(Method):
         if self.fresh:  # in the first pass over a batch
             now = apart.detach()
             first.copy_(first.where(first > 0, now))
-            falls = (1.0, *run.phase.factors)[bisect(run.phase.milestones, float(run.progress))]
-            w.copy_(moved_weight(w, now / first, self.rate * falls))
+            passed = bisect(run.phase.milestones, float(run.progress) + ROUNDED)
+            rate = self.rate * (1.0, *run.phase.factors)[passed]
+            w.copy_(moved_weight(w, now / first, rate))
             self.fresh = False
         return (torch.stack([w, 1 - w]) * apart).sum()
 
