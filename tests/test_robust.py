@@ -18,7 +18,7 @@ from ltbench.testing.task import expect_unseen
 from ltbench.tracks.classification import split
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import run as recognise
-from ltbench.tracks.robust.checks import White
+from ltbench.tracks.robust.checks import THOROUGH, White
 from ltbench.tracks.robust.contract import RobustGrants, Threat, pgd
 from ltbench.tracks.robust.declaration import RobustTrack
 from ltbench.tracks.robust.scores import robust_scores, under_attack
@@ -412,3 +412,42 @@ def test_the_place_of_a_row_under_attack_tells_no_class():
     fixed = structs.replace(fixed, budget=structs.replace(fixed.budget, epochs=1))
     found = run(fixed, Recipe(ByPlace()), 0, DIGITS, CPU).measures
     assert found["pgd20"] < 0.25 and found["robust"] < 0.25  # of ten classes
+
+
+class Attacking(ByPlace):
+    """Takes rows by their place, and says so that it attacks."""
+
+    name = "attacking"
+    needs = frozenset({"attack"})
+
+
+class Later(Attacking):
+    """Answers as it should, and by place once attacks begin."""
+
+    name = "later"
+
+    def __init__(self):
+        self.asked = 0
+
+    def scores(self, scores, run):
+        self.asked += 1
+        said = torch.arange(len(scores)).clamp(max=299) // 30
+        by_place = scores * 0 + nn.functional.one_hot(said, scores.shape[1])
+        return scores if self.asked <= 2 else by_place
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "message"),
+    [
+        (Attacking, "decoys change nothing", "changed with the order and the labels of these"),
+        (Later, "attacks find alike", "stand the attacks in another order, but"),
+    ],
+)
+def test_thorough_checks_find_what_answers_by_place(method, name, message):
+    with pytest.raises(Failure, match=message):
+        THOROUGH[name](Recipe(method()))
+
+
+def test_thorough_checks_pass_what_is_right():
+    for name in ("decoys change nothing", "attacks find alike"):
+        THOROUGH[name](recipe("pgd-at+balanced-softmax"))

@@ -1,6 +1,7 @@
 """The declaration of robust learning: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -22,6 +23,7 @@ class RobustTrack(Track[Robust]):
 
     name = "robust"
     made_in = "ltbench.tracks.robust.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
     example = "digits-robust"
     problem = Robust
     needs = SUPPLIES | {"two_classes"}
@@ -83,6 +85,11 @@ class RobustTrack(Track[Robust]):
         from ltbench.tracks.robust.checks import checks
 
         return checks(recipe)
+
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.robust.checks import THOROUGH
+
+        return THOROUGH
 
     def step(self, protocol: Robust, measure: str, classes: int) -> float | None:
         """One test row moves each of the three shares alike."""
