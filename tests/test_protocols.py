@@ -90,7 +90,7 @@ PINNED = {
     ("cifar10-robust-lt-50", 1): "5f06bbae1b38400f",
     ("cifar100-robust-lt-10", 1): "3f0cbe35fda82a13",
     ("digits-robust", 1): "a61796d63fc2616e",
-    ("mnist-robust", 1): "51b8a6482cb4e11b",
+    ("mnist-robust", 1): "c36b4d3c98732ea9",
     ("compress-cifar10-jpeg-n10-r100", 1): "cf8f2414af5936ad",
     ("compress-cifar10-jpeg-n100-r100", 1): "0b5f2a5b1e4bbed6",
     ("compress-cifar10-jpeg-n20-r100", 1): "7d49d96fc74fb03a",

@@ -15,12 +15,15 @@ from ltbench.contract.context import PREDICTED_AT_ONCE, Batch, Output, Phase, Ru
 from ltbench.datasets import built_in
 from ltbench.testing.report import Failure
 from ltbench.testing.task import expect_unseen
+from ltbench.tracks.classification import split
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import run as recognise
-from ltbench.tracks.robust.checks import White
+from ltbench.tracks.robust.checks import THOROUGH, White
 from ltbench.tracks.robust.contract import RobustGrants, Threat, pgd
+from ltbench.tracks.robust.declaration import RobustTrack
 from ltbench.tracks.robust.scores import robust_scores, under_attack
-from ltbench.tracks.robust.track import refuse_outside, run
+from ltbench.tracks.robust.track import plan, refuse_outside, run
+from ltbench.tracks.robust.track import tested as chosen
 from ltbench_plugins.robust.robal import Head, adjusted
 from ltbench_plugins.robust.separable import contrast
 from ltbench_plugins.robust.trades import divergence
@@ -288,6 +291,33 @@ def short(epochs=1):
     return structs.replace(given, budget=structs.replace(given.budget, epochs=epochs))
 
 
+def sampled(rows_per_class):
+    given = short()
+    threat = structs.replace(given.threat, rows_per_class=rows_per_class)
+    return structs.replace(given, threat=threat)
+
+
+def test_as_many_test_rows_of_each_class_are_attacked_as_the_protocol_says():
+    parts = split(sampled(7), DIGITS, 0)
+    test = parts.test()
+    found = chosen(sampled(7), test, 10)
+    assert found.labels.bincount().tolist() == [7] * 10
+    every = {row.numpy().tobytes() for row in test.inputs}
+    assert {row.numpy().tobytes() for row in found.inputs} <= every
+    again = chosen(sampled(7), test, 10)
+    assert torch.equal(found.inputs, again.inputs)
+    assert chosen(short(), test, 10) is test
+    arrays = run(sampled(7), recipe("erm"), 0, DIGITS, CPU).arrays
+    assert {len(arrays[name]) for name in ("labels", "predicted", "pgd20", "robust")} == {70}
+    assert RobustTrack().step(sampled(7), "robust", 10) == pytest.approx(1 / 70)
+    assert RobustTrack().step(short(), "robust", 10) == pytest.approx(1 / 500)
+
+
+def test_more_test_rows_than_there_are_are_refused_before_training():
+    with pytest.raises(LTBenchError, match="51 test rows of each class, but one has 50; lower"):
+        plan(sampled(51), {"": DIGITS}, CPU)
+
+
 def test_plain_training_is_that_of_recognition():
     given = short(2)
     shared = {f: getattr(given, f) for f in Recognition.__struct_fields__ if hasattr(given, f)}
@@ -382,3 +412,42 @@ def test_the_place_of_a_row_under_attack_tells_no_class():
     fixed = structs.replace(fixed, budget=structs.replace(fixed.budget, epochs=1))
     found = run(fixed, Recipe(ByPlace()), 0, DIGITS, CPU).measures
     assert found["pgd20"] < 0.25 and found["robust"] < 0.25  # of ten classes
+
+
+class Attacking(ByPlace):
+    """Takes rows by their place, and says so that it attacks."""
+
+    name = "attacking"
+    needs = frozenset({"attack"})
+
+
+class Later(Attacking):
+    """Answers as it should, and by place once attacks begin."""
+
+    name = "later"
+
+    def __init__(self):
+        self.asked = 0
+
+    def scores(self, scores, run):
+        self.asked += 1
+        said = torch.arange(len(scores)).clamp(max=299) // 30
+        by_place = scores * 0 + nn.functional.one_hot(said, scores.shape[1])
+        return scores if self.asked <= 2 else by_place
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "message"),
+    [
+        (Attacking, "decoys change nothing", "changed with the order and the labels of these"),
+        (Later, "attacks find alike", "stand the attacks in another order, but"),
+    ],
+)
+def test_thorough_checks_find_what_answers_by_place(method, name, message):
+    with pytest.raises(Failure, match=message):
+        THOROUGH[name](Recipe(method()))
+
+
+def test_thorough_checks_pass_what_is_right():
+    for name in ("decoys change nothing", "attacks find alike"):
+        THOROUGH[name](recipe("pgd-at+balanced-softmax"))

@@ -25,21 +25,28 @@ class PGDAT(Method):
     needs = frozenset({ATTACK})
 
     def batch(self, batch, run):
-        if not attacks(run):
-            return batch
-        moved, rest = attacked(batch, run), batch.inputs[len(batch.rows) :]
-        return replace(batch, inputs=torch.cat([moved, rest]) if len(rest) else moved)
+        return with_moved(batch, attacked(batch, run)) if attacks(run) else batch
 
 
-def attacked(batch, run, temperature=1.0, start="uniform"):
-    """The labelled inputs [N, ...] of a batch, moved to raise the cross-entropy with targets."""
+def attacked(batch, run, temperature=1.0, weights=None):
+    """The labelled inputs [N, ...] of a batch, moved to raise the cross-entropy with targets.
+
+    `weights` [C] are those of classes.
+    """
 
     def loss(scores):
-        each = (cross_entropy(temperature * scores, y, reduction="none") for y, _ in batch.targets)
+        scores = temperature * scores
+        each = (cross_entropy(scores, y, weights, reduction="none") for y, _ in batch.targets)
         return sum(share * part for (_, share), part in zip(batch.targets, each, strict=True))
 
     inputs, labels = batch.inputs[: len(batch.rows)], batch.targets[0][0]
-    return run.granted.attack(inputs, labels, run, loss, start)
+    return run.granted.attack(inputs, labels, run, loss)
+
+
+def with_moved(batch, moved):
+    """A batch whose labelled inputs are those moved; what stands at the side stays there."""
+    rest = batch.inputs[len(batch.rows) :]
+    return replace(batch, inputs=torch.cat([moved, rest]) if len(rest) else moved)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""What the track grants methods: the threat of its protocol, and an attack within it."""
+"""What the track grants methods: the threat of its protocol, an attack within it, and teachers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +14,9 @@ from ltbench.errors import LTBenchError
 
 ATTACK = "attack"
 """What a method needs that attacks its batches, by `run.granted.attack`."""
+
+TEACHERS = "teachers"
+"""What a method needs that learns of other networks, by `run.granted.teachers`."""
 
 SLACK = 1e-4  # by which standardised pixels may leave their range as they are rounded
 NORMAL = 0.001  # standard deviation of a normal start, as in the codes of TRADES and AT-BSL
@@ -47,9 +50,16 @@ class Threat:
 
 @dataclass(frozen=True, kw_only=True)
 class RobustGrants(Grants):
-    """What the track grants: the `threat` that training faces, and an attack within it."""
+    """What the track grants: the `threat` that training faces, and an attack within it.
+
+    `teachers(run, balanced)` are two networks [natural, robust] for a method that needs "teachers",
+    trained on the cell's own rows once it asks: one plainly, one under attack, both with balanced
+    softmax if they are to be `balanced`. They are not to be changed. Ask in `build`, where a
+    training that is resumed asks again.
+    """
 
     threat: Threat
+    teachers: Callable[..., tuple[nn.Module, nn.Module]] | None = None
 
     def attack(
         self,
@@ -86,11 +96,15 @@ class RobustGrants(Grants):
                 noise(inputs, self.threat, run, run.rng, start),
             )
 
-    def scores(self, inputs: Tensor, run: Run) -> Tensor:
-        """The scores [N, C] of inputs as the network takes them, in evaluation mode, detached."""
-        assert run.model is not None
-        with still(run.model), torch.no_grad():
-            return mean_scores(run.model, inputs, run)
+    def scores(self, inputs: Tensor, run: Run, model: nn.Module | None = None) -> Tensor:
+        """The scores [N, C] of inputs as the network takes them, in evaluation mode, detached.
+
+        They are those of the network that is trained, or of another `model`.
+        """
+        model = run.model if model is None else model
+        assert model is not None
+        with still(model), torch.no_grad():
+            return mean_scores(model, inputs, run)
 
 
 def attacks(run: Run) -> bool:

@@ -1,6 +1,7 @@
 """The declaration of robust learning: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -22,6 +23,7 @@ class RobustTrack(Track[Robust]):
 
     name = "robust"
     made_in = "ltbench.tracks.robust.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
     example = "digits-robust"
     problem = Robust
     needs = SUPPLIES | {"two_classes"}
@@ -84,10 +86,17 @@ class RobustTrack(Track[Robust]):
 
         return checks(recipe)
 
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.robust.checks import THOROUGH
+
+        return THOROUGH
+
     def step(self, protocol: Robust, measure: str, classes: int) -> float | None:
         """One test row moves each of the three shares alike."""
         if measure not in ("robust", "clean", "pgd20"):
             return None
+        if protocol.threat.rows_per_class is not None:
+            return 1 / (classes * protocol.threat.rows_per_class) if classes else None
         return classification.step(protocol, "balanced_accuracy", classes)
 
     def measured(self, protocol: Robust, record: Record, arrays: Arrays) -> Followed:

@@ -10,12 +10,14 @@ from ltbench.protocols.schema import Classification, Table
 class ThreatTable(Table, frozen=True):
     """An l-infinity ball of radius `eps` in units of pixels, which lie in [0, 1].
 
-    In training an attack takes so many `steps` of length `step`. The evaluation's are fixed.
+    In training an attack takes so many `steps` of length `step`. The evaluation's are fixed. It is
+    on all test rows, or on `rows_per_class` of each class, the same ones in every cell.
     """
 
     eps: Annotated[float, Meta(gt=0, le=1)]
     step: Annotated[float, Meta(gt=0, le=1)]
     steps: Annotated[int, Meta(ge=0)]
+    rows_per_class: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Robust(Classification, frozen=True, kw_only=True, tag="robust"):

@@ -15,6 +15,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Arrays, Followed, Outcome, around
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
+from ltbench.protocols.imbalance import shuffled_classes
 from ltbench.results.records import Record
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
@@ -28,20 +29,28 @@ from ltbench.tracks.classification import (
     time_plain,
 )
 from ltbench.tracks.learning import learned
-from ltbench.tracks.robust.contract import ATTACK, RobustGrants, Threat
+from ltbench.tracks.robust.contract import ATTACK, TEACHERS, RobustGrants, Threat
 from ltbench.tracks.robust.problem import Robust
 from ltbench.tracks.robust.scores import robust_scores, under_attack
+from ltbench.tracks.robust.teachers import Teachers
 from ltbench.training.engine import predict
 
-SUPPLIES = frozenset({ATTACK})
+SUPPLIES = frozenset({ATTACK, TEACHERS})
 OF_ROWS = ("accuracy", "macro_f1", "expected_calibration_error")
 
 
 def begin(protocol: Robust, parts: Parts, seed: int, device: torch.device) -> Run:
-    """A run at its start, with the attack of the protocol."""
+    """A run at its start, with the attack of the protocol and teachers for who asks."""
     run = classification.begin(protocol, parts, seed, device)
     threat = protocol.threat
-    run.granted = RobustGrants(threat=Threat(threat.eps, threat.step, threat.steps))
+    run.granted = RobustGrants(
+        threat=Threat(threat.eps, threat.step, threat.steps),
+        teachers=Teachers(
+            lambda own: begin(protocol, parts, own, device),
+            parts.train,
+            protocol.budget.batch_size,
+        ),
+    )
     return run
 
 
@@ -54,6 +63,8 @@ def plan(protocol: Robust, sources: Mapping[str, Dataset], device: torch.device)
     parts = split(protocol, sources[""], 0)
     begin(protocol, parts, 0, torch.device("cpu"))
     refuse_outside(protocol, parts.train)
+    if protocol.threat.rows_per_class is not None:
+        tested(protocol, parts.test(), len(parts.class_counts))
 
 
 def run(
@@ -74,8 +85,9 @@ def run(
         protocol, recipe, parts, begins, partial(time_plain, protocol, parts, seed, device)
     )
     timing, counts = made.timing, parts.class_counts
+    made.run.granted.teachers.refuse_changed(recipe)
 
-    test = parts.test().to(device)
+    test = tested(protocol, parts.test(), len(counts)).to(device)
     refuse_outside(protocol, test)
     scores, predicted = predict(recipe, made.model, test.inputs, made.run)
     eps = protocol.threat.eps
@@ -94,6 +106,25 @@ def run(
         continued=made.continued,
         stage=made.stage,
     )
+
+
+def tested(protocol: Robust, rows: Rows, classes: int) -> Rows:
+    """The test rows that are attacked: all, or so many of each class, in the order of classes.
+
+    Raises:
+        LTBenchError: a class has fewer.
+    """
+    wanted = protocol.threat.rows_per_class
+    if wanted is None:
+        return rows
+    drawn = shuffled_classes(rows.labels.numpy(), classes, 0)
+    fewest = min(map(len, drawn))
+    if fewest < wanted:
+        raise LTBenchError(
+            f"{protocol.name} attacks {wanted} test rows of each class, but one has {fewest}; "
+            "lower rows_per_class"
+        )
+    return rows[torch.from_numpy(np.concatenate([some[:wanted] for some in drawn]))]
 
 
 def followed(protocol: Robust, arrays: Arrays, class_counts: list[int]) -> dict[str, float | None]:
