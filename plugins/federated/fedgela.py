@@ -14,16 +14,17 @@ class FedGELA(Federating):
 
     f are features after two linear layers with ReLU between and BatchNorm at the end, M [D, C] a
     simplex frame, phi_c = C n_kc / n_k of the client: a class that it lacks has the score 0, and is
-    not left out. T is 0.2 as in its code; the command of its readme says 1e-5. Departures: clients
-    count by rows, in its code by batches; it reports the best
-    test accuracy over local epochs, we the last.
+    not left out. T is 0.2 as in its code; the command of its readme says 1e-5. Departures:
+    gradients are clipped at norm `clip`, 1, where its code has 20, at which our networks do not
+    learn; clients count by rows, in its code by batches; it reports the best test accuracy over
+    local epochs, we the last.
     """
 
     name = "fedgela"
     reference = "NeurIPS 2023, bilateral curation for partially class-disjoint data"
     needs = frozenset({CLIENTS})
 
-    def __init__(self, temperature: Positive = 0.2, clip: Positive = 20.0):
+    def __init__(self, temperature: Positive = 0.2, clip: Positive = 1.0):
         self.temperature = temperature
         self.clip = clip
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ltbench.contract.context import Grants, Rows, Run
 from ltbench.contract.method import Method, Rule, hook, one
 from ltbench.contract.recipes import Recipe
+from ltbench.errors import LTBenchError
 
 CLIENTS = "clients"
 """What a method needs that acts between clients."""
@@ -50,6 +51,17 @@ def mean_of(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tens
 def averaged(updates: Sequence[Update]) -> dict[str, Tensor]:
     """FedAvg (McMahan et al., AISTATS 2017): the mean of what clients trained, by their rows."""
     return mean_of([update.state for update in updates], [update.rows for update in updates])
+
+
+def last_layer(state: State, who: str) -> Tensor:
+    """The linear classifier [C, D + 1] in a state, weights beside biases.
+
+    Raises:
+        LTBenchError: there is none, which the method `who` needs.
+    """
+    if "head.weight" not in state or "head.bias" not in state:
+        raise LTBenchError(f"{who} needs a linear classifier, which another method has replaced")
+    return torch.cat([state["head.weight"], state["head.bias"][:, None]], dim=1)
 
 
 def merged(given: Sequence[dict[str, Tensor] | None]) -> dict[str, Tensor]:

@@ -22,6 +22,9 @@ class Federation(Table, frozen=True):
     a `server` one network goes to all; `peers` each have their own, and hear all others. So many of
     the clients, the last ones, are `attackers`, who send `attack` in place of what they trained:
     noise of strength `strength`, or that many times the mean of the others with its sign turned.
+
+    `learn` is the part of the network that learns and is sent, "head" the classifier; all else is
+    as everybody drew it before the first round.
     """
 
     clients: Annotated[int, Meta(ge=2)]
@@ -35,6 +38,7 @@ class Federation(Table, frozen=True):
     attackers: Annotated[int, Meta(ge=0)] = 0
     attack: Literal["noise", "turned"] = "noise"
     strength: NonNegative = 1.0
+    learn: Literal["", "head"] = ""
 
     def __post_init__(self) -> None:
         if (self.division == "classes") != (self.classes is not None):

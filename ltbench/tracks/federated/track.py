@@ -6,7 +6,7 @@ the classes that the client has.
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -86,9 +86,9 @@ class Client:
     epoch_rows: int
     epochs: int
     batch_size: int
+    learn: str
     phases: int = 0
     lr: float = 0.0
-    state: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def model(self) -> nn.Module:
@@ -97,8 +97,7 @@ class Client:
 
     def take(self, state: State, round_: int) -> None:
         """Begin a round with what came."""
-        own = self.model.state_dict()
-        self.model.load_state_dict({name: state[name] for name in own})
+        put_in(self.model, state)
         self.run.granted = replace(self.run.granted, received=frozen(state), round=round_)
 
     def go_on(self, phase: Phase) -> None:
@@ -124,7 +123,7 @@ class Client:
     def update(self) -> Update:
         """What it sends once it has trained."""
         reported = self.method.report(self.model, self.rows, self.run)
-        return Update(self.number, frozen(self.model.state_dict()), len(self.rows), reported)
+        return Update(self.number, sent_of(self.model, self.learn), len(self.rows), reported)
 
 
 def _still(phase: Phase, epochs: int, lr: float) -> Phase:
@@ -135,6 +134,18 @@ def _still(phase: Phase, epochs: int, lr: float) -> Phase:
 def frozen(state: State) -> dict[str, Tensor]:
     """Copies of tensors, which nobody else holds."""
     return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def sent_of(model: nn.Module, learn: str) -> dict[str, Tensor]:
+    """Copies of the tensors of the part of a network that learns, all of it for ""."""
+    part = f"{learn}." if learn else ""
+    return frozen({n: tensor for n, tensor in model.state_dict().items() if n.startswith(part)})
+
+
+def put_in(model: nn.Module, state: State) -> None:
+    """Puts what came into a network; what did not come stays as it is."""
+    own = model.state_dict()
+    model.load_state_dict({name: state.get(name, tensor) for name, tensor in own.items()})
 
 
 def floats(state: State) -> int:
@@ -305,7 +316,7 @@ def federated(
     chance = np.random.default_rng(stream_seed(seed, CHOICE))
     noise = torch.Generator().manual_seed(stream_seed(seed, ATTACK))
     assert server.model is not None
-    start = frozen(server.model.state_dict())
+    start = sent_of(server.model, federation.learn)
     states: list[State] = [start] * federation.clients
     shared, sent = True, []
     updates: list[Update] = []
@@ -375,8 +386,17 @@ def _clients(
         rows, validation = rows.to(device), None if held is None else held[k].to(device)
         run.train, run.chance = rows, {stream: generator(run, stream) for stream in STREAMS}
         budget = protocol.budget
+        run.phase = replace(run.phase, learn=protocol.federation.learn)
         client = Client(
-            k, method, run, rows, validation, len(rows), budget.epochs, budget.batch_size
+            k,
+            method,
+            run,
+            rows,
+            validation,
+            len(rows),
+            budget.epochs,
+            budget.batch_size,
+            protocol.federation.learn,
         )
         run.granted = FederatedGrants(
             client=k,
@@ -489,7 +509,7 @@ def _finished(
     rounds, common = protocol.federation.rounds, server.model
     assert common is not None
     server.granted = replace(server.granted, received=states[0], round=rounds)
-    common.load_state_dict({name: states[0][name] for name in common.state_dict()})
+    put_in(common, states[0])
     server.recipe.prepare(server)
     networks = [(server.recipe, server, engine.finish(server.recipe, server))]
     for client in clients[: protocol.federation.honest]:
