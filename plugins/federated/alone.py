@@ -35,7 +35,7 @@ class Local(Federating):
 class FineTune(Federating):
     """Each client trains the network of all further on its rows, plainly, for itself.
 
-    `epochs` are as many as a round of our protocols on digits has, `rate` is a share of the
+    `epochs` are as many as a round of our protocols on digits has, `rate` is a multiple of the
     protocol's; both are our choice. With no epochs it is the network of all.
     """
 
@@ -44,7 +44,7 @@ class FineTune(Federating):
     needs = frozenset({CLIENTS})
     neutral = {"epochs": 0}
 
-    def __init__(self, epochs: int = 3, rate: Positive = 0.1):
+    def __init__(self, epochs: int = 3, rate: Positive = 1.0):
         self.epochs = epochs
         self.rate = rate
 

@@ -21,9 +21,9 @@ class CReFF(Federating):
     That decides, and gives the gradients of the next round; the network of all goes on with its
     own.
 
-    Departures: its code has 100 features a class and 100 steps, draws batches of a class ten times,
-    and augments them by siamese augmentation; we take all rows once, as they are. It trains its
-    classifier in batches, we on all features at once.
+    Departures: its code draws batches of a class ten times and augments them by siamese
+    augmentation, we take all rows once, as they are. It trains its classifier in batches at 0.01,
+    we on all features at once at ten times the rate.
     """
 
     name = "creff"
@@ -33,11 +33,11 @@ class CReFF(Federating):
 
     def __init__(
         self,
-        features: int = 20,
-        matching: int = 20,
+        features: int = 100,
+        matching: int = 100,
         epochs: int = 300,
         feature_rate: Positive = 0.1,
-        rate: Positive = 0.01,
+        rate: Positive = 0.1,
     ):
         self.features = features
         self.matching = matching

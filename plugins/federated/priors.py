@@ -52,16 +52,18 @@ class PriorShift(OfPriors):
 
     n_kc are its own rows of a class, of which one that it lacks counts one, N_c those of all. It
     is Bayes' rule for a network that learned the prior of all, and most of what personalisation
-    gives: what personalised methods are read against.
+    gives: what personalised methods are read against. Where another method of the recipe corrects
+    the prior already, N_c are left out.
     """
 
     name = "prior-shift"
     reference = "none: Bayes' rule, as in label shift"
 
     def personal(self, model, rows, run):
-        prior = prior_of_all(run)
-        if prior is not None:
-            model.head = Shifted(model.head, (run.counts / run.counts.sum()).log() - prior.log())
+        prior, shift = prior_of_all(run), (run.counts / run.counts.sum()).log()
+        if prior is not None and not any(one.corrects == "prior" for one in run.recipe.methods):
+            shift = shift - prior.log()
+        model.head = Shifted(model.head, shift)
         return model
 
 

@@ -59,6 +59,7 @@ from ltbench.training.timing import Clock
 
 SUPPLIES = frozenset({CLIENTS, PEERS})
 CHOICE, ATTACK = "chosen clients", "attack"  # streams of chance
+LARGEST_SEED = 2**32  # what libraries take is below it
 SHARED = "shared"  # whether there is a network that all have in common
 
 
@@ -198,7 +199,9 @@ def divide(protocol: Federated, seed: int, dataset: Dataset) -> Divided:
 
     def mark(answer: Answer) -> Outcome:
         labels, place = test().labels, paper()[1]
-        shared = bool(answer.told[SHARED])
+        shared, sent = bool(answer.told[SHARED]), float(answer.told["sent_floats"])
+        if not sent >= 0:
+            raise LTBenchError(f"a client cannot send {sent} numbers")
         of_all = slice(0, 1) if shared else slice(1, None)
         scored = [
             score(protocol, parts, labels, scores[place], predicted[place])
@@ -213,7 +216,7 @@ def divide(protocol: Federated, seed: int, dataset: Dataset) -> Divided:
             measures={
                 **measures,
                 **scored_clients(recall, rows[:honest]),
-                "sent_floats": float(answer.told["sent_floats"]),
+                "sent_floats": sent,
             },
             timing=answer.timing,
             recall=recalls_of(predictions.labels, predictions.predicted, classes),
@@ -318,37 +321,34 @@ def federated(
     assert server.model is not None
     start = sent_of(server.model, federation.learn)
     states: list[State] = [start] * federation.clients
-    shared, sent = True, []
-    updates: list[Update] = []
+    sent: list[float] = []
     for round_, factor in enumerate(factors):
         chosen = np.sort(chance.permutation(federation.clients)[: federation.a_round])
-        updates = []
+        trained = []
         for position, k in enumerate(chosen):
             client = clients[k]
             client.take(states[k], round_)
             client.lr = protocol.budget.lr * factor
             with events.part(round_ * len(chosen) + position, len(factors) * len(chosen)):
                 client.go_on(_still(client.run.phase, client.epochs, client.lr))
-            updates.append(client.update())
-            sent.append(
-                floats(states[k]) + floats(updates[-1].state) + floats(updates[-1].reported)
-            )
-        updates = attacked(federation, updates, noise)
+            trained.append(client.update())
+        updates = attacked(federation, trained, noise)
+        up = float(np.mean([floats(update.state) + floats(update.reported) for update in trained]))
         if federation.topology == "peers":
-            shared = False
-            for client in clients:
-                states[client.number] = _aggregated(client.method, updates, client.run)
+            found = [_aggregated(client.method, updates, client.run) for client in clients]
+            heard = any(state is not None for state in found)
+            sent.append(2 * (len(clients) - 1) * up * heard)
+            states = [new or old for new, old in zip(found, states, strict=True)]
         else:
             server.granted = replace(server.granted, received=states[0], round=round_)
             state = _aggregated(method, updates, server)
-            shared = state is not states[0]
-            states = [state] * federation.clients
-    talks = shared or federation.topology == "peers"
+            sent.append(0 if state is None else up + floats(states[0]))
+            states = [state or states[0]] * federation.clients
     return Made(
         networks=_finished(protocol, server, clients, states),
-        shared=shared,
+        shared=federation.topology == "server" and bool(sent[-1]),
         passes=sum(client.run.passes for client in clients),
-        sent=float(np.mean(sent)) if talks else 0.0,
+        sent=float(np.mean(sent)),
         updates=updates,
     )
 
@@ -362,7 +362,7 @@ def _server(
     run = begin(protocol, replace(parts, train=parts.train[none]), seed, device)
     run.granted = FederatedGrants(clients=protocol.federation.clients)
     method = FederatedRecipe(*copy.deepcopy(recipe.methods))
-    run.recipe = method
+    run.recipe, run.train = method, parts.train[none]
     assert run.model is not None
     with engine.seeded(run, "build"):
         run.model = method.build(run.model, run).to(device)
@@ -377,9 +377,8 @@ def _clients(
     held = kept_aside(protocol, given, seed)
     for k, own in enumerate(given.beside):
         rows = copied(given.train, own)
-        run = begin(
-            protocol, replace(given.parts, train=rows), stream_seed(seed, f"client {k}"), device
-        )
+        its_seed = stream_seed(seed, f"client {k}") % LARGEST_SEED
+        run = begin(protocol, replace(given.parts, train=rows), its_seed, device)
         # together, so that what a method holds of its network is that of the copy
         run.model, methods = copy.deepcopy((server.model, server.recipe.methods))
         run.recipe = method = FederatedRecipe(*methods)
@@ -479,17 +478,16 @@ def _like(made: Tensor, tensor: Tensor) -> Tensor:
     return made.to(tensor.dtype) if tensor.is_floating_point() else tensor
 
 
-def _aggregated(method: FederatedRecipe, updates: Sequence[Update], run: Run) -> State:
-    """The state of the next round, with the mean of what clients reported; what there was before
-    where nothing is shared.
+def _aggregated(method: FederatedRecipe, updates: Sequence[Update], run: Run) -> State | None:
+    """The state of the next round, with the mean of what clients reported; None where nothing is
+    shared.
 
     Raises:
         LTBenchError: a method gave a state that the network cannot take.
     """
     state = method.aggregate(updates, run)
     if state is None:
-        before: State = run.granted.received
-        return before
+        return None
     for name, tensor in updates[0].state.items():
         if name not in state or state[name].shape != tensor.shape:
             raise LTBenchError(f"{method.text} aggregates to a state without a fitting {name}")
