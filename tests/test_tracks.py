@@ -8,7 +8,8 @@ from ltbench.registry.registry import Registry
 from ltbench.results import records
 
 SHIPPED = {
-    *("compression", "distillation", "domains", "incremental", "recognition", "robust"),
+    *("compression", "distillation", "domains", "federated", "incremental", "recognition"),
+    "robust",
     "tabular",
 }
 
@@ -254,7 +255,8 @@ def test_protocols_that_cannot_be_read_cost_a_package_those_alone(install, proto
     registry.load_all()
     assert [one.reason for one in registry.left_out] == [
         f"protocol {bad}: unknown track 'tallying'; known: compression, counting, distillation, "
-        "domains, incremental, recognition, robust, tabular (ltbench list tracks shows all 8)",
+        "domains, federated, incremental, recognition, robust, tabular (ltbench list tracks shows all "
+        "9)",
         f"protocol {worse}: key track is missing",
     ]
     assert registry.protocol("to-three").upto == 3

@@ -35,6 +35,8 @@ class Bristle(Federating):
         me = next(k for k, one in enumerate(updates) if one.client == run.granted.client)
         others = [one for k, one in enumerate(updates) if k != me]
         own = updates[me].state
+        if not others:
+            return own
         layers = torch.stack([last_layer(one.state, "bristle") for one in (updates[me], *others)])
         has = run.exact_counts > 0
         rows = self.asked(run)
