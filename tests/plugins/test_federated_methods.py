@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,9 @@ from torch import nn
 from ltbench import Batch, LTBenchError, Output, Rows, recipe
 from ltbench.testing import probe_loss
 from ltbench.testing.probes import probe_run
-from ltbench.tracks.federated.contract import FederatedGrants, Update
+from ltbench.tracks.federated.contract import FederatedGrants, Update, averaged
+from ltbench.tracks.federated.division import divided, drawn, equal
+from ltbench.tracks.federated.problem import Federation
 from ltbench_plugins.federated import bristle, creff, fedloge
 from ltbench_plugins.federated.fedetf import FedETF, FrameHead
 from ltbench_plugins.federated.fedgela import EncodedFrame, FedGELA, lengths
@@ -414,3 +417,50 @@ def test_a_head_that_is_not_linear_is_refused_in_a_sentence(text):
     update = of(*[{"frame": torch.zeros(1)}] * 2, reported=[told] * 2)
     with pytest.raises(LTBenchError, match=f"{text} needs a linear classifier"):
         recipe(text).methods[0].aggregate(update, run)
+
+
+# Divisions and averages.
+
+
+def test_equal_clients_are_those_of_the_released_code():
+    told = oracle("creff_partition")
+    rows, params = told["inputs"]["rows_of_class"], told["params"]
+    one = Federation(clients=params["clients"], rounds=1, alpha=params["alpha"], division="equal")
+    found = equal(one, np.repeat(np.arange(4), rows), params["classes"], params["seed"])
+    assert [rows.tolist() for rows in found] == told["expected"]["rows"]
+
+
+def test_drawn_clients_are_those_of_the_released_code():
+    told = oracle("fedloge_dirichlet")
+    labels, params = np.array(told["inputs"]["labels"]), told["params"]
+    one = Federation(clients=params["clients"], rounds=1, alpha=params["alpha"], division="drawn")
+    found = drawn(one, [np.flatnonzero(labels == c) for c in range(4)], params["seed"])
+    assert {str(k): sorted(rows.tolist()) for k, rows in enumerate(found)} == (
+        told["expected"]["rows"]
+    )
+    with pytest.raises(LTBenchError, match=r"client 3 of 5 has no rows; take fewer clients"):
+        divided(one, labels, 4, params["seed"])
+
+
+def test_the_released_shot_split_is_by_shares_of_rows_and_ours_by_counts():
+    # the first three of eight classes have 75 of 100 rows there; counts tell few, medium, many
+    told = oracle("fedloge_shot_split")
+    counts = np.array(told["inputs"]["counts"])
+    ends = 100 * counts.cumsum() / counts.sum()
+    head, middle = (int((ends <= end).sum()) for end in told["params"]["thresholds"])
+    split = told["expected"]["split"]
+    assert split["head"][:head] == list(range(head)) and split["tail"][-1] == len(counts) - 1
+    assert head <= len(split["head"]) <= head + 1
+    assert middle <= len(split["head"]) + len(split["middle"]) <= middle + 1
+
+
+def test_averages_are_those_of_the_released_code():
+    told = oracle("creff_fedavg")
+    states = [
+        {name: torch.tensor(values, dtype=torch.float64) for name, values in state.items()}
+        for state in told["inputs"]["states"]
+    ]
+    sent = zip(states, told["params"]["rows"], strict=True)
+    found = averaged([Update(k, state, rows) for k, (state, rows) in enumerate(sent)])
+    for name, expected in told["expected"]["average"].items():
+        torch.testing.assert_close(found[name], torch.tensor(expected, dtype=torch.float64))

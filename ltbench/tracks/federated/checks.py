@@ -136,6 +136,12 @@ class Watching(Federating):
         return None
 
 
+class Ending(Watching):
+    """The same, as the last of all methods."""
+
+    name = "ending"
+
+
 def owners_in(tensor: Tensor) -> set[int]:
     """The clients whose marks stand in a tensor."""
     marks = MARKED + torch.arange(CLIENTS)
@@ -150,12 +156,11 @@ def rows_stay_with_their_clients(method: Recipe) -> None:
     owners = dealt(rows.labels)
     for k, own in enumerate(owners):
         rows.inputs[torch.from_numpy(own), 0, 0, 0] = MARKED + k
-    watching = Watching()
-    made = taught(Recipe(watching, *copy.deepcopy(method.methods)), counts, rows, owners)
-    expect(watching.found, "expected the hooks of clients to be called, but none was")
-    strayed = {
-        "the server" if who is None else f"client {who}": k for who, k in watching.found if who != k
-    }
+    first, last = Watching(), Ending()
+    made = taught(Recipe(first, *copy.deepcopy(method.methods), last), counts, rows, owners)
+    found = first.found | last.found
+    expect(found, "expected the hooks of clients to be called, but none was")
+    strayed = {"the server" if who is None else f"client {who}": k for who, k in found if who != k}
     for who, k in sorted(strayed.items()):
         raise Failure(
             f"expected each client to see rows of its own, but those of client {k} reached {who}; "

@@ -27,7 +27,7 @@ def divided(federation: Federation, labels: Index, num_classes: int, seed: int) 
     classes = [np.flatnonzero(labels == c) for c in range(num_classes)]
     match federation.division:
         case "cut":
-            clients = _cut(federation, classes, _own(seed))
+            clients = _cut(federation, classes, seed)
         case "drawn":
             clients = drawn(federation, classes, seed)
         case "equal":
@@ -47,12 +47,13 @@ def _own(seed: int) -> Chance:
     return np.random.default_rng([STREAM, seed])
 
 
-def _cut(federation: Federation, classes: Sequence[Index], chance: Chance) -> list[Index]:
+def _cut(federation: Federation, classes: Sequence[Index], seed: int) -> list[Index]:
     assert federation.alpha is not None
+    chance = _own(seed)
     sizes = np.array([len(rows) for rows in classes])
     borders = cuts(sizes, federation.alpha, federation.clients, federation.least, chance)
     if borders is None:
-        raise _refusal(federation, sizes, chance)
+        raise _refusal(federation, sizes, seed)
     shuffled = [chance.permutation(rows) for rows in classes]
     return _joined([np.split(rows, at) for rows, at in zip(shuffled, borders, strict=True)])
 
@@ -72,12 +73,12 @@ def cuts(sizes: Index, alpha: float, clients: int, least: int, chance: Chance) -
     return borders[fits.argmax()] if fits.any() else None
 
 
-def _refusal(federation: Federation, sizes: Index, chance: Chance) -> LTBenchError:
-    """Says that a division is none, and how many clients there could be."""
+def _refusal(federation: Federation, sizes: Index, seed: int) -> LTBenchError:
+    """Says that a division is none, and how many clients there could be with this seed."""
     alpha, least = federation.alpha, federation.least
     assert alpha is not None
     fewer = range(min(federation.clients - 1, sizes.sum() // least), 1, -1)
-    can = next((k for k in fewer if cuts(sizes, alpha, k, least, chance) is not None), None)
+    can = next((k for k in fewer if cuts(sizes, alpha, k, least, _own(seed)) is not None), None)
     told = f"at most {can} clients can have that" if can else "not even two clients can have that"
     return LTBenchError(
         f"alpha {alpha:g} leaves one of {federation.clients} clients fewer than {least} of "
