@@ -16,11 +16,12 @@ class FedETF(Federating):
     simplex frame that is the same on all clients, s a scale that learns and is averaged like any
     parameter. The loss is cross-entropy of s f M + log n_kc, where a class without rows counts one.
 
-    To decide its own rows a client trains the network for `epochs` epochs, then, in turns, the
-    frame alone and the projection alone, plainly, at `frame_rate` and `projection_rate` of its
-    code, for as many. Departures: the code begins with s at 1 in ResNets and 10 in another network,
-    we with `scale`; it takes 20 turns of 3 epochs and keeps the best on 30 % of the client's rows,
-    we take `turns` and keep the last; it decides by f M without s, which is the same.
+    To decide its own rows a client trains the network for `epochs` epochs at `rate` times the
+    protocol's rate, then, in turns, the frame alone and the projection alone, plainly, at
+    `frame_rate` and `projection_rate` of its code, for as many. Departures: the code begins with s
+    at 1 in ResNets and 10 in another network, we with `scale`; it takes 20 turns of 3 epochs and
+    keeps the best on 30 % of the client's rows, we take `turns` and keep the last; it decides by
+    f M without s, which is the same.
     """
 
     name = "fedetf"
