@@ -442,6 +442,30 @@ def test_numbers_that_are_none_are_refused(small):
         parted.mark(replace(told, told={**told.told, "sent_floats": -5.0}))
 
 
+class Moody(Federating):
+    """Reports what it likes, or aggregates to something else."""
+
+    name = "moody"
+    needs = frozenset({"clients"})
+
+    def __init__(self, whole: bool = True):
+        self.whole = whole
+
+    def report(self, model, rows, run):
+        return {"mood": torch.ones(1)} if run.granted.client or not self.whole else None
+
+    def aggregate(self, updates, run):
+        return averaged(updates) if self.whole else {"mood": torch.zeros(1)}
+
+
+def test_what_clients_do_not_all_report_and_a_state_that_does_not_fit_are_told_in_a_line(small):
+    with pytest.raises(LTBenchError, match="moody: client 0 reports no mood, which others do"):
+        taught(small(), Recipe(Moody()))
+    told = "aggregates to a state without a fitting trunk.1.weight"
+    with pytest.raises(LTBenchError, match=told):
+        taught(small(), Recipe(Moody(whole=False)))
+
+
 # Peers and attackers.
 
 PEERS = '\ntopology = "peers"\nlearn = "head"\n'

@@ -483,7 +483,8 @@ def _aggregated(method: FederatedRecipe, updates: Sequence[Update], run: Run) ->
     shared.
 
     Raises:
-        LTBenchError: a method gave a state that the network cannot take.
+        LTBenchError: a method gave a state that the network cannot take, or clients do not report
+            the same.
     """
     state = method.aggregate(updates, run)
     if state is None:
@@ -492,6 +493,12 @@ def _aggregated(method: FederatedRecipe, updates: Sequence[Update], run: Run) ->
         if name not in state or state[name].shape != tensor.shape:
             raise LTBenchError(f"{method.text} aggregates to a state without a fitting {name}")
     reported = [update.reported for update in updates]
+    names = set().union(*reported)
+    for update in updates:
+        for name in sorted(names - update.reported.keys()):
+            raise LTBenchError(
+                f"{method.text}: client {update.client} reports no {name}, which others do"
+            )
     known = mean_of(reported, [update.rows for update in updates])
     return frozen({**known, **state})
 
