@@ -442,18 +442,6 @@ def test_drawn_clients_are_those_of_the_released_code():
         divided(one, labels, 4, params["seed"])
 
 
-def test_the_released_shot_split_is_by_shares_of_rows_and_ours_by_counts():
-    # the first three of eight classes have 75 of 100 rows there; counts tell few, medium, many
-    told = oracle("fedloge_shot_split")
-    counts = np.array(told["inputs"]["counts"])
-    ends = 100 * counts.cumsum() / counts.sum()
-    head, middle = (int((ends <= end).sum()) for end in told["params"]["thresholds"])
-    split = told["expected"]["split"]
-    assert split["head"][:head] == list(range(head)) and split["tail"][-1] == len(counts) - 1
-    assert head <= len(split["head"]) <= head + 1
-    assert middle <= len(split["head"]) + len(split["middle"]) <= middle + 1
-
-
 def test_averages_are_those_of_the_released_code():
     told = oracle("creff_fedavg")
     states = [
