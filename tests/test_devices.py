@@ -17,6 +17,7 @@ from ltbench.tracks import classification
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
+from ltbench.tracks.federated import track as federated
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.robust import track as robust
@@ -71,6 +72,12 @@ TRACKS = {
         'base = "digits-robust"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "federated": (
+        federated,
+        'base = "digits-federated"\nname = "small"\n'
+        "[federation]\nclients = 3\nrounds = 2\nalpha = 0.5\nleast = 5\n"
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -112,17 +119,21 @@ def methods_of(track):
                 yield name
             if track == "incremental" and "past" in method.needs:
                 yield name
+            if track == "federated" and "clients" in method.needs:
+                yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
-            elsewhere = distils or compresses or {"groups", "past", "attack"} & method.needs
+            elsewhere = distils or compresses or OWN & method.needs
             if track == "recognition" and not elsewhere:
                 yield name
 
 
+OWN = {"groups", "past", "attack", "clients", "peers"}  # needs that one track supplies
 SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [
     *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),
     ("domains", "erm"),
+    ("federated", "erm"),
     ("incremental", "erm"),
     ("incremental", "icarl(nearest_mean=False)+balanced-softmax"),
     ("distillation", "dm+balanced-softmax"),
