@@ -16,9 +16,9 @@ class ACR(SemiSupervised):
     `threshold`. tau_t is tau times the share that exp D_con has among exp D_con, exp D_uni and
     exp D_rev, which are the symmetric divergences between the estimated shares of the pool and
     those of labelled rows, alike, and turned round. It is tau / 3 until the share `warmup` of the
-    training. Departures: the estimate counts rows, where the code counts in how many batches a class
-    occurs; it moves once for each time that as many rows passed as the pool has; shares are turned
-    round by counts, not by the class's number; one strong view.
+    training. Departures: the estimate counts rows, where the code counts in how many batches a
+    class occurs; it moves once for each time that as many rows passed as the pool has; shares are
+    turned round by counts, not by the class's number; one strong view.
     """
 
     name = "acr"

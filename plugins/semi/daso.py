@@ -13,11 +13,12 @@ class DASO(SemiSupervised):
     """Beliefs p become (1 - v_k) p + v_k q, where q is softmax(cos(features, class means) / T).
 
     k is the likeliest class of p, and v the share of each class among the pseudo-labels of the last
-    steps to the power 1 / `power`, over its maximum: frequent ones are blended most. Class means are
-    of the last 256 labelled features of each class. `alignment` times the cross-entropy of strong
-    views' nearness with q is added. Both begin at the share `warmup` of the training. The paper
-    takes `power` 1.5 where it knows that the pool is like the labelled rows, else 0.3. FixMatch
-    stands beside it in a recipe. Departure: features are of the network, the code's of its mean.
+    steps to the power 1 / `power`, over its maximum: frequent ones are blended most. Class means
+    are of the last 256 labelled features of each class. `alignment` times the cross-entropy of
+    strong views' nearness with q is added. Both begin at the share `warmup` of the training. The
+    paper takes `power` 1.5 where it knows that the pool is like the labelled rows, else 0.3.
+    FixMatch stands beside it in a recipe. Departure: features are of the network, the code's of
+    its mean.
     """
 
     name = "daso"

@@ -1,4 +1,4 @@
-"""SimPro: the class shares of the pool are learned along with the network (Du et al., ICML 2024)."""
+"""SimPro: class shares of the pool are learned with the network (Du et al., ICML 2024)."""
 
 import torch
 from torch.nn.functional import cross_entropy

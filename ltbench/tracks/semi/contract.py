@@ -29,7 +29,9 @@ class SemiSupervised(Method):
         return probabilities
 
     @hook(Rule(many=True, training=True, join=total))
-    def unlabelled_loss(self, weak: Output, strong: Output, rows: Tensor, run: Run) -> Tensor | None:
+    def unlabelled_loss(
+        self, weak: Output, strong: Output, rows: Tensor, run: Run
+    ) -> Tensor | None:
         """A scalar added to the loss: what the pool's rows [M] teach in this step.
 
         `weak` is what the network puts out for the protocol's view of them, without gradient,

@@ -1,4 +1,4 @@
-"""How a source is cut: labelled rows and test rows as in recognition, and a pool out of the rest."""
+"""How a source is cut: labelled rows, test rows, and a pool out of the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +97,6 @@ def profile(pool: Pool, classes: int) -> list[int]:
     assert pool.n_max is not None
     if pool.profile == "uniform":
         return [pool.n_max] * classes
-    assert pool.factor is not None
     falling = class_counts("exponential", pool.n_max, pool.factor, classes)
     if pool.profile == "consistent":
         return falling
@@ -128,10 +127,10 @@ def cut(protocol: Semi, dataset: Dataset, seed: int) -> Cut:
 
 def _rest(protocol: Semi, dataset: Dataset, seed: int, parts: Parts) -> Rows:
     """The pool's rows, class after class."""
-    pool, others = protocol.pool, getattr(dataset, "others", None)
+    pool, others = protocol.pool, dataset.others if isinstance(dataset, Source) else None
     if pool.profile == "source":
         assert others is not None
-        return others  # type: ignore[no-any-return]
+        return others
     imbalance, data = protocol.imbalance, protocol.data
     classes = len(dataset.classes)
     labels = dataset.train.labels.numpy()
@@ -153,7 +152,7 @@ def _rest(protocol: Semi, dataset: Dataset, seed: int, parts: Parts) -> Rows:
             )
         chosen.append(there[taken : taken + wanted])
     known = Chosen.out_of(dataset.train, torch.from_numpy(np.concatenate(chosen)))
-    return _with_strangers(pool, known, others, seed) if pool.unknown else known
+    return known if others is None else _with_strangers(pool, known, others, seed)
 
 
 def _with_strangers(pool: Pool, known: Rows, others: Rows, seed: int) -> Rows:

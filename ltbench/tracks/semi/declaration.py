@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
     Answer,
@@ -36,7 +35,7 @@ class SemiTrack(Track[Semi]):
     made_in = "ltbench.tracks.semi.track"
     example = "digits-semi-consistent"
     problem = Semi
-    hooks: type[Method] = SemiSupervised
+    hooks = SemiSupervised
     needs = SUPPLIES | {"two_classes"}
     floor = ("erm",)
     measures = (
@@ -77,9 +76,7 @@ class SemiTrack(Track[Semi]):
     ) -> Outcome:
         return run(protocol, recipe, seed, source, device)
 
-    def divide(
-        self, protocol: Semi, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
+    def divide(self, protocol: Semi, seed: int, source: Dataset, needs: frozenset[str]) -> Divided:
         return divide(protocol, seed, source, needs)
 
     def answer(

@@ -64,9 +64,7 @@ def drawn(run: Run, labelled: int) -> tuple[Tensor, Tensor, Tensor]:
     granted, chance = run.granted, run.chance[STREAM]
     assert isinstance(granted, SemiGrants)
     number = max(2, round(granted.ratio * labelled))
-    rows = torch.randint(
-        len(granted.pool), (number,), generator=chance, device=chance.device
-    )
+    rows = torch.randint(len(granted.pool), (number,), generator=chance, device=chance.device)
     stored = granted.pool[rows]
     weak = run.views.augmented(stored, chance)
     return rows, weak, strongly(granted.view, stored, run.views, chance)

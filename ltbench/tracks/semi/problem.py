@@ -14,7 +14,7 @@ class Pool(Table, frozen=True):
     """The rows whose labels are withheld, and how they are learned from.
 
     They are other rows of the same source. `n_max` and `factor` give an exponential profile: as the
-    labelled rows fall (`consistent`), all classes alike (`uniform`, without `factor`), from the
+    labelled rows fall (`consistent`), all classes alike (`uniform`, factor 1), from the
     rarest labelled class down (`reversed`), from the middle outwards, or from both ends inwards
     (`head-tail`). Or they are all training rows of another `source`, with its `fingerprint`.
     `unknown` names classes that only the pool has, with so many `unknown_rows` in all.
@@ -27,22 +27,20 @@ class Pool(Table, frozen=True):
     ratio: Positive
     strong: Strong
     n_max: Annotated[int, Meta(ge=0)] | None = None
-    factor: Annotated[float, Meta(ge=1)] | None = None
+    factor: Annotated[float, Meta(ge=1)] = 1.0
     source: Name | None = None
     fingerprint: str | None = None
     unknown: tuple[str, ...] = ()
     unknown_rows: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        given = {
-            key
-            for key in ("n_max", "factor", "source", "fingerprint")
-            if getattr(self, key) is not None
-        }
-        needed = {"source": {"source", "fingerprint"}, "uniform": {"n_max"}}
-        wanted = needed.get(self.profile, {"n_max", "factor"})
+        keys = ("n_max", "source", "fingerprint")
+        given = {key for key in keys if getattr(self, key) is not None}
+        wanted = {"source", "fingerprint"} if self.profile == "source" else {"n_max"}
         if given != wanted:
             raise ValueError(f"profile {self.profile!r} needs {' and '.join(sorted(wanted))} alone")
+        if self.factor > 1 and self.profile in ("uniform", "source"):
+            raise ValueError(f"profile {self.profile!r} has no factor; leave it out, or state 1")
         if self.n_max == 0:
             raise ValueError(
                 "a pool of no rows teaches nothing; state n_max of 1 or more, or leave the pool "

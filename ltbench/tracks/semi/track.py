@@ -48,9 +48,7 @@ class Beside:
     labels: Tensor | None
 
 
-def begin(
-    protocol: Semi, parts: Parts, beside: Beside, seed: int, device: torch.device
-) -> Run:
+def begin(protocol: Semi, parts: Parts, beside: Beside, seed: int, device: torch.device) -> Run:
     """A run at its start, that has the pool."""
     run = classification.begin(protocol, parts, seed, device)
     run.granted = SemiGrants(
@@ -152,7 +150,9 @@ def answer(
 def of_pool(arrays: Arrays, classes: int) -> Scores:
     """What the withheld labels say of the network's answers on the pool; None where they say
     nothing."""
-    labels, predicted = (arrays[f"pool_{name}"].astype(np.int64) for name in ("labels", "predicted"))
+    labels, predicted = (
+        arrays[f"pool_{name}"].astype(np.int64) for name in ("labels", "predicted")
+    )
     known = labels != UNKNOWN
     labels, predicted = labels[known], predicted[known]
     if not len(labels):
