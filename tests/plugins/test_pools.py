@@ -1,4 +1,4 @@
-"""Learning from a pool: formulas by the numbers of released code, and by hand, with their slopes."""
+"""Learning from a pool: formulas by the numbers of released code, by hand, and their slopes."""
 
 import pytest
 import torch
