@@ -20,6 +20,7 @@ from ltbench.tracks.domains import track as domains
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.robust import track as robust
+from ltbench.tracks.semi import track as semi
 
 CPU = torch.device("cpu")
 SHORT = """
@@ -71,6 +72,11 @@ TRACKS = {
         'base = "digits-robust"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "semi": (
+        semi,
+        'base = "digits-semi-consistent"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -114,7 +120,11 @@ def methods_of(track):
                 yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
+            pooled = {"pool", "pool_labels"} & method.needs
+            if track == "semi" and pooled:
+                yield name
             elsewhere = distils or compresses or {"groups", "past", "attack"} & method.needs
+            elsewhere = elsewhere or pooled
             if track == "recognition" and not elsewhere:
                 yield name
 
@@ -127,6 +137,10 @@ EVERY = [
     ("incremental", "icarl(nearest_mean=False)+balanced-softmax"),
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
+    ("semi", "erm"),
+    ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
+    ("semi", "fixmatch+crest(plus=True)"),
+    ("semi", "fixmatch+daso(warmup=0.0)+abc"),
     ("recognition", "crt+mixup"),
     ("recognition", "ldam+drw"),
     ("recognition", "imbsam+logit-adjustment"),

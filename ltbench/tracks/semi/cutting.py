@@ -73,7 +73,7 @@ def load(registry: Finder, protocol: Semi) -> dict[str, Dataset]:
 def _elsewhere(registry: Finder, pool: Pool, known: Dataset) -> Rows:
     """All training rows of another source; classes of one name are one."""
     assert pool.source is not None
-    found = registry.dataset(pool.source)()
+    found: Dataset = registry.dataset(pool.source)()
     if pool.fingerprint not in ("any", found.fingerprint):
         raise LTBenchError(
             f"pool {pool.source} has fingerprint {found.fingerprint}, but the protocol is fixed to "

@@ -43,8 +43,8 @@ class Pool(Table, frozen=True):
             raise ValueError(f"profile {self.profile!r} has no factor; leave it out, or state 1")
         if self.n_max == 0:
             raise ValueError(
-                "a pool of no rows teaches nothing; state n_max of 1 or more, or leave the pool "
-                "to a protocol of track recognition"
+                "a pool of no rows teaches nothing; state n_max of 1 or more, or take a protocol "
+                "of another track, which has labelled rows alone"
             )
         if bool(self.unknown) != bool(self.unknown_rows):
             raise ValueError("unknown needs unknown_rows of 1 or more, and they need unknown")
