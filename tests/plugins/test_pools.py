@@ -15,6 +15,7 @@ from ltbench_plugins.semi.darp import refined, selected, selection
 from ltbench_plugins.semi.daso import blended, keep
 from ltbench_plugins.semi.distribution_alignment import aligned
 from ltbench_plugins.semi.fixmatch import FixMatch, confident_loss
+from ltbench_plugins.semi.iomatch import IOMatch, of_pairs, open_targets
 from ltbench_plugins.semi.simpro import SimPro, moved
 
 
@@ -310,3 +311,45 @@ def test_acr_by_hand():
 
 def batch_of(labels):
     return Batch(torch.zeros(len(labels), 1), [(labels, 1.0)], torch.arange(len(labels)))
+
+
+def test_iomatch_is_its_code():
+    told = oracle("semi_iomatch")
+    given, expected = told["inputs"], told["expected"]
+    pairs = double(given["multi_binary_logits"]).unflatten(1, (2, -1)).requires_grad_()
+    labels, believed = torch.tensor(given["labels"]), double(given["closed_probs"])
+    loss = of_pairs(pairs, labels).mean()
+    assert loss.item() == pytest.approx(expected["mb_loss"], abs=told["tolerance"])
+    assert torch.autograd.gradcheck(lambda x: of_pairs(x, labels), pairs)
+    found, close = open_targets(believed, pairs), dict(rtol=0, atol=told["tolerance"])
+    torch.testing.assert_close(found.detach(), double(expected["open_targets"]), **close)
+    torch.testing.assert_close(found.sum(dim=1), double(expected["open_sum"]), **close)
+    inlier = found[:, -1] < told["params"]["q_cutoff"]
+    assert inlier.double().tolist() == expected["inlier"]
+
+
+def test_a_row_that_is_of_no_class_is_wholly_unknown():
+    pairs = torch.stack([torch.full((2, 3), 50.0), torch.zeros(2, 3)], dim=1)
+    found = open_targets(torch.full((2, 3), 1 / 3), pairs)
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0, 0, 1]] * 2))
+
+
+def test_iomatch_by_hand():
+    method = IOMatch(threshold=0.3, warmup=0.0)
+    torch.manual_seed(0)
+    at = run_of(method, [5, 5, 5, 5])
+    at.model.double()
+    features, other = torch.randn(2, 6, 3, dtype=torch.float64)
+    head = at.model.head
+    weak, strong = (Output((head(one),), one) for one in (features, other))
+    means = torch.zeros(128, 4, dtype=torch.float64)
+    alike = torch.full((4,), 0.25, dtype=torch.float64)
+    p = aligned(head(features).softmax(1), alike, means, torch.zeros((), dtype=torch.long))
+    told, total = open_targets(p, head.pairs(features)), 0.0
+    for i in range(6):
+        if told[i, -1] < 0.5 and p[i].max() >= 0.3:
+            total -= (p[i] * head(other)[i].log_softmax(0)).sum() / 6
+        if told[i].max() >= 0.5:
+            total -= (told[i] * head.opened(other)[i].log_softmax(0)).sum() / 6
+    found = method.unlabelled_loss(weak, strong, torch.arange(6), at)
+    torch.testing.assert_close(found, torch.as_tensor(total))
