@@ -192,9 +192,10 @@ def test_means_of_weights_take_over_by_hand():
     model = torch.nn.Linear(1, 1, bias=False)
     at = Run(torch.ones(2), torch.ones(2), torch.zeros(()), Phase("main", 1, 0.1, 0.0), model=model)
     average = Average(0.9)
-    for weight in (1.0, 2.0, 3.0):
+    for weight in (1.0, 2.0):  # as two steps begin
         model.weight.data.fill_(weight)
         average.follow(at)
+    model.weight.data.fill_(3.0)  # as the second ends
     average.take_over(at)
     assert model.weight.item() == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 3)
     assert average.means is None

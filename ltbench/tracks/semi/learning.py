@@ -1,9 +1,8 @@
 """How a recipe learns from the pool: views of some rows in each step, generations, mean weights."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltbench.contract.context import Batch, Output, Rows, Run
 from ltbench.contract.method import Method
@@ -78,9 +77,10 @@ class Every(tuple[str, ...]):
 
 
 class Average(Method):
-    """Exponential means of weights and statistics, which take over as a phase ends.
+    """Exponential means of weights and BatchNorm's statistics, which take over as a phase ends.
 
-    A phase's means begin at the weights with which it begins, as in the released codes.
+    A phase's means begin at the weights with which it begins, as in the released codes. What
+    methods keep in the network is left as it is.
     """
 
     name = "average"
@@ -99,27 +99,35 @@ class Average(Method):
         return batch
 
     def finish(self, model: nn.Module, validation: Rows | None, run: Run) -> nn.Module:
-        self.follow(run)
         self.take_over(run)
         return model
 
     @torch.no_grad()
     def follow(self, run: Run) -> None:
         """Brings the means one step on, or begins them."""
-        assert run.model is not None
-        state: dict[str, Any] = run.model.state_dict()
-        if self.means is None or self.means.keys() != state.keys():
+        state = moving(run)
+        if self.means is None:
             self.means = {name: tensor.clone() for name, tensor in state.items()}
-            return
         for name, mean in self.means.items():
-            if mean.is_floating_point() and mean.shape == state[name].shape:
-                mean.lerp_(state[name], 1 - self.ema)
-            else:
-                self.means[name] = state[name].clone()
+            mean.lerp_(state[name], 1 - self.ema)
 
+    @torch.no_grad()
     def take_over(self, run: Run) -> None:
-        """Puts the means in the place of the weights, where there are any."""
-        assert run.model is not None
+        """Puts the means, once they have followed the last step, in the place of the weights."""
         if self.means is not None:
-            run.model.load_state_dict(self.means, strict=False)
+            self.follow(run)
+            state = moving(run)
+            for name, mean in self.means.items():
+                state[name].copy_(mean)
         self.means = None
+
+
+def moving(run: Run) -> dict[str, Tensor]:
+    """The weights of a network and the running statistics of its BatchNorm, by name."""
+    assert run.model is not None
+    state = {name: weight.detach() for name, weight in run.model.named_parameters()}
+    for name, module in run.model.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is not None:
+            assert module.running_var is not None
+            state |= {f"{name} mean": module.running_mean, f"{name} var": module.running_var}
+    return state
