@@ -390,14 +390,14 @@ class Peeks(SemiSupervised):
 
 
 def test_the_check_of_withheld_labels_sees_one_that_peeks(monkeypatch):
-    true = checks.divided
+    true = checks.of_cut
 
     def leaking(protocol, seed, rows, *given):
         Peeks.left = rows.pool.labels
         return true(protocol, seed, rows, *given)
 
     checks.withheld_labels_change_nothing(Recipe(Peeks()))
-    monkeypatch.setattr(checks, "divided", leaking)
+    monkeypatch.setattr(checks, "of_cut", leaking)
     with pytest.raises(Failure, match="labels of the pool are withheld"):
         checks.withheld_labels_change_nothing(Recipe(Peeks()))
 

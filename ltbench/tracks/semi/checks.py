@@ -28,7 +28,7 @@ from ltbench.tracks.semi.contract import POOL_LABELS, SemiGrants
 from ltbench.tracks.semi.cutting import Cut, cut
 from ltbench.tracks.semi.learning import Pooled
 from ltbench.tracks.semi.problem import Pool, Semi
-from ltbench.tracks.semi.track import SUPPLIES, answer, divided, run
+from ltbench.tracks.semi.track import SUPPLIES, answer, of_cut, run
 
 NEEDS = SUPPLIES | {"two_classes"}
 POOL = (9, 7, 5, 4)  # rows of each class of the small task
@@ -96,7 +96,7 @@ def withheld_labels_change_nothing(method: Recipe) -> None:
 
 def answered(protocol: Semi, method: Recipe, rows: Cut, dataset: Dataset) -> Answer:
     """What a cell of rows that are cut says of what it is asked."""
-    parts = divided(protocol, 0, rows, method.all_needs, len(dataset.classes))
+    parts = of_cut(protocol, 0, rows, method.all_needs, len(dataset.classes))
     return answer(protocol, method, 0, parts.given, parts.ask, CPU)
 
 

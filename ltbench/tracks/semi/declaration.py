@@ -37,7 +37,7 @@ class SemiTrack(Track[Semi]):
     problem = Semi
     hooks = SemiSupervised
     needs = SUPPLIES | {"two_classes"}
-    floor = ("erm",)
+    floor = ("erm", "logit-adjustment")
     measures = (
         *CLASSIFICATION,
         share(

@@ -77,10 +77,10 @@ def run(
 
 def divide(protocol: Semi, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
     """The data of a cell: labelled rows and the pool, what is asked, and labels to mark with."""
-    return divided(protocol, seed, cut(protocol, dataset, seed), needs, len(dataset.classes))
+    return of_cut(protocol, seed, cut(protocol, dataset, seed), needs, len(dataset.classes))
 
 
-def divided(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) -> Divided:
+def of_cut(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) -> Divided:
     """The same of rows that are cut. Test rows and those of the pool are asked together."""
     parts, pool = rows.parts, copied(rows.pool)
     withheld = rows.pool.labels
