@@ -49,8 +49,9 @@ def trained(
 ) -> Trained:
     """What a short training with a pool makes of a method."""
     pool = rows_of([POOL[c % len(POOL)] for c in range(len(counts))], seed=2)
-    granted = SemiGrants(pool=pool.inputs, ratio=1.0, view="affine", labels=pool.labels)
     pooled = Pooled(*getattr(method, "methods", (method,)))
+    labels = pool.labels if POOL_LABELS in pooled.all_needs else None
+    granted = SemiGrants(pool=pool.inputs, ratio=1.0, view="affine", labels=labels)
     return OF_NETWORKS.trained(pooled, counts, rows, granted=granted, **options)
 
 
