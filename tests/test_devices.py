@@ -21,6 +21,7 @@ from ltbench.tracks.federated import track as federated
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.robust import track as robust
+from ltbench.tracks.semi import track as semi
 
 CPU = torch.device("cpu")
 SHORT = """
@@ -78,6 +79,11 @@ TRACKS = {
         "[federation]\nclients = 3\nrounds = 2\nalpha = 0.5\nleast = 5\n"
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "semi": (
+        semi,
+        'base = "digits-semi-consistent"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -123,12 +129,15 @@ def methods_of(track):
                 yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
+            if track == "semi" and {"pool", "pool_labels"} & method.needs:
+                yield name
             elsewhere = distils or compresses or OWN & method.needs
             if track == "recognition" and not elsewhere:
                 yield name
 
 
-OWN = {"groups", "past", "attack", "clients", "peers"}  # needs that one track supplies
+OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
+"""Needs that one track supplies."""
 SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [
     *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),
@@ -138,6 +147,10 @@ EVERY = [
     ("incremental", "icarl(nearest_mean=False)+balanced-softmax"),
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
+    ("semi", "erm"),
+    ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
+    ("semi", "fixmatch+crest(plus=True)"),
+    ("semi", "fixmatch+daso(warmup=0.0)+abc"),
     ("recognition", "crt+mixup"),
     ("recognition", "ldam+drw"),
     ("recognition", "imbsam+logit-adjustment"),

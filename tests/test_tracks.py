@@ -9,8 +9,7 @@ from ltbench.results import records
 
 SHIPPED = {
     *("compression", "distillation", "domains", "federated", "incremental", "recognition"),
-    "robust",
-    "tabular",
+    *("robust", "semi", "tabular"),
 }
 
 COUNTING = '''
@@ -255,8 +254,8 @@ def test_protocols_that_cannot_be_read_cost_a_package_those_alone(install, proto
     registry.load_all()
     assert [one.reason for one in registry.left_out] == [
         f"protocol {bad}: unknown track 'tallying'; known: compression, counting, distillation, "
-        "domains, federated, incremental, recognition, robust, tabular (ltbench list tracks shows "
-        "all 9)",
+        "domains, federated, incremental, recognition, robust, semi, tabular (ltbench list tracks "
+        "shows all 10)",
         f"protocol {worse}: key track is missing",
     ]
     assert registry.protocol("to-three").upto == 3

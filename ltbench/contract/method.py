@@ -33,13 +33,15 @@ class Rule:
 
     With `many` owners it goes through all of them, else at most one may own it. `training` says
     that it acts in the phases of its method's roles alone. `decides` ends the sentence that refuses
-    a second owner. `join` makes one of what several owners of a track's hook give.
+    a second owner. Of several owners of a track's hook `join` makes one of what each gives, or the
+    first argument goes `through` one after the other.
     """
 
     many: bool
     training: bool = False
     decides: str = ""
     join: Join | None = None
+    through: bool = False
 
 
 def hook(rule: Rule) -> Callable[[F], F]:

@@ -61,7 +61,7 @@ class Recipe(Method):
     def chain(self, hook: str, run: Run) -> tuple[Method, ...]:
         """The methods whose `hook` acts now, in order."""
         rules = HOOKS if hook in HOOKS else declared(self.contract)
-        role = run.phase.role if rules[hook].training else None
+        role = self.role(run) if rules[hook].training else None
         key = (hook, role)
         if key not in self._chains:
             self._chains[key] = tuple(
@@ -70,6 +70,10 @@ class Recipe(Method):
                 if hook in hooks(type(method)) and (role is None or role in method.roles)
             )
         return self._chains[key]
+
+    def role(self, run: Run) -> str:
+        """The role in which methods act now."""
+        return run.phase.role
 
     def owner(self, hook: str, run: Run) -> Method:
         chain = self.chain(hook, run)
@@ -171,6 +175,11 @@ class Recipe(Method):
         def composed(*given: Any) -> Any:
             run = next(one for one in given if isinstance(one, Run))
             acting = self.chain(name, run)
+            if rule.through:
+                first, *others = given
+                for method in acting:
+                    first = getattr(method, name)(first, *others)
+                return first
             if rule.join is not None:
                 return rule.join([getattr(method, name)(*given) for method in acting])
             return getattr(acting[0] if acting else self.contract(), name)(*given)
@@ -303,13 +312,20 @@ def _in_canonical_order(methods: list[Method]) -> list[Method]:
             method
             for position, method in enumerate(waiting)
             if not any(
-                _meet(earlier, method, h) for earlier in waiting[:position] for h in IN_ORDER
+                _meet(earlier, method, h)
+                for earlier in waiting[:position]
+                for h in (*IN_ORDER, *_through(method))
             )
         ]
         first = min(free, key=lambda method: (_first_hook(method), method.name))
         waiting.remove(first)
         ordered.append(first)
     return ordered
+
+
+def _through(method: Method) -> list[str]:
+    """The hooks of a track's own that hand on what they are given."""
+    return [name for name, rule in declared(type(method)).items() if rule.through]
 
 
 def _first_hook(method: Method) -> int:

@@ -531,7 +531,7 @@ def refusal(track: Any) -> str | None:
     if not (inspect.isclass(track.hooks) and issubclass(track.hooks, Method)):
         return f"hooks of track {track.name} is {track.hooks!r}, not a subclass of ltbench.Method"
     for hook, rule in declared(track.hooks).items():
-        if hook not in HOOKS and rule.many and rule.join is None:
+        if hook not in HOOKS and rule.many and rule.join is None and not rule.through:
             return f"hook {hook} of track {track.name} has many owners, whom no rule joins"
     return _refused_measures(track)
 

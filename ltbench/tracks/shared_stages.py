@@ -150,10 +150,8 @@ def begins_plainly(recipe: Recipe) -> bool:
 
     A recipe that plans another phase before the usual one acts in that.
     """
-    rules = declared(recipe.contract).items()
-    within = {hook for hook, rule in rules if rule.training}
     return not any(
-        hook in BEFORE or (hook in within and "main" in method.roles)
+        hook in BEFORE or (declared(type(method))[hook].training and "main" in method.roles)
         for method in recipe.methods
         for hook in hooks(type(method))
     )

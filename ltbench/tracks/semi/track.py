@@ -1,0 +1,191 @@
+"""Semi: train a network on few labelled rows and a pool without labels, score it on the test split.
+
+The labels of the pool stay with those of test rows: they mark what the network says of the pool
+after training, and reach the process of a recipe only where it is a bound that is told them.
+"""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltbench.contract.context import Rows, Run
+from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Answer, Arrays, Asked, Divided, Followed, Outcome, around
+from ltbench.datasets import Dataset
+from ltbench.results.records import Record, Scores
+from ltbench.scoring.metrics import recalls
+from ltbench.tracks import classification
+from ltbench.tracks.classification import (
+    EXACT,
+    Parts,
+    recalls_of,
+    refuse_adapting,
+    refuse_foreign,
+    refuse_needs,
+    time_plain,
+)
+from ltbench.tracks.dividing import Given, asked
+from ltbench.tracks.learning import learned
+from ltbench.tracks.semi.contract import POOL, POOL_LABELS, SemiGrants
+from ltbench.tracks.semi.cutting import UNKNOWN, Cut, copied, cut
+from ltbench.tracks.semi.learning import Pooled
+from ltbench.tracks.semi.problem import Semi
+from ltbench.training.engine import answered
+
+SUPPLIES = frozenset({POOL, POOL_LABELS})
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a cell is given beside labelled rows: the pool's inputs, and its labels to a bound."""
+
+    pool: Tensor
+    labels: Tensor | None
+
+
+def begin(protocol: Semi, parts: Parts, beside: Beside, seed: int, device: torch.device) -> Run:
+    """A run at its start, that has the pool."""
+    run = classification.begin(protocol, parts, seed, device)
+    run.granted = SemiGrants(
+        pool=beside.pool.to(device),
+        ratio=protocol.pool.ratio,
+        view=protocol.pool.strong,
+        labels=None if beside.labels is None else beside.labels.to(device),
+    )
+    return run
+
+
+def run(
+    protocol: Semi, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
+) -> Outcome:
+    """Trains `recipe` with one seed and scores its last epoch on the test split and the pool.
+
+    Raises:
+        Unmet: the recipe needs what the protocol does not supply.
+        Diverged: the loss or the scores are not finite.
+        LTBenchError: the protocol does not fit the data.
+    """
+    refuse_unmet(protocol, recipe, len(dataset.classes))
+    divided = divide(protocol, seed, dataset, recipe.all_needs)
+    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
+
+
+def divide(protocol: Semi, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
+    """The data of a cell: labelled rows and the pool, what is asked, and labels to mark with."""
+    return of_cut(protocol, seed, cut(protocol, dataset, seed), needs, len(dataset.classes))
+
+
+def of_cut(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) -> Divided:
+    """The same of rows that are cut. Test rows and those of the pool are asked together."""
+    parts, pool = rows.parts, copied(rows.pool)
+    withheld = rows.pool.labels
+    test = cache(parts.test)
+
+    @cache
+    def paper() -> tuple[Asked, Tensor]:
+        inputs = torch.cat([copied(test()), pool])
+        return asked(Rows(inputs, torch.cat([test().labels, withheld])), seed)
+
+    def mark(answer: Answer) -> Outcome:
+        place, tested = paper()[1], len(test())
+        scores, predicted = answer.scores[place], answer.predicted[place]
+        scored, predictions = classification.score(
+            protocol, parts, test().labels, scores[:tested], predicted[:tested]
+        )
+        arrays = predictions.arrays(classes)
+        arrays["pool_labels"] = withheld.numpy().astype(np.int16)
+        arrays["pool_predicted"] = predicted[tested:].numpy().astype(np.int16)
+        return Outcome(
+            measures=scored | of_pool(arrays, classes),
+            timing=answer.timing,
+            recall=recalls_of(predictions.labels, predictions.predicted, classes),
+            class_counts=parts.class_counts,
+            arrays=arrays,
+            notes=answer.notes,
+            continued=answer.continued,
+            stage=answer.stage,
+            control=POOL_LABELS in needs,
+        )
+
+    beside = Beside(pool, withheld.clone() if POOL_LABELS in needs else None)
+    given = Given(parts.train, parts.validation, parts.class_counts, classes, beside)
+    return Divided(given, lambda: paper()[0], mark, classes)
+
+
+def answer(
+    protocol: Semi,
+    recipe: Recipe,
+    seed: int,
+    given: Given,
+    ask: Callable[[], Asked],
+    device: torch.device,
+) -> Answer:
+    """Trains on what was given, then says what test rows and those of the pool are."""
+    refuse_unmet(protocol, recipe, given.classes)
+    parts = given.parts
+    begins = partial(begin, protocol, parts, given.beside, seed, device)
+    plain = partial(time_plain, protocol, parts, seed, device)
+    pooled = Pooled(*recipe.methods, ema=protocol.ema)
+    made = learned(protocol, pooled, parts, begins, plain)
+    run, model = made.run, made.model
+
+    inputs = ask().inputs.to(device)
+    every = torch.arange(len(inputs), device=device)
+    scores, predicted = answered(pooled, model, inputs, every, run)
+    return Answer(
+        scores=scores.double().cpu(),
+        predicted=predicted.cpu(),
+        timing=made.timing,
+        notes=run.notes,
+        continued=made.continued,
+        stage=made.stage,
+    )
+
+
+def of_pool(arrays: Arrays, classes: int) -> Scores:
+    """What the withheld labels say of the network's answers on the pool; None where they say
+    nothing."""
+    labels, predicted = (
+        arrays[f"pool_{name}"].astype(np.int64) for name in ("labels", "predicted")
+    )
+    known = labels != UNKNOWN
+    labels, predicted = labels[known], predicted[known]
+    if not len(labels):
+        return {"pool_balanced_accuracy": None, "pool_shift": None}
+    recall = recalls(labels, predicted, classes)
+    return {
+        "pool_balanced_accuracy": float(np.nanmean(recall)),
+        "pool_shift": shift(labels, predicted, classes),
+    }
+
+
+def shift(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> float:
+    """Half the sum over classes of how far the share of answers is from the share of rows."""
+    told, true = (np.bincount(one, minlength=classes) / len(labels) for one in (predicted, labels))
+    return float(np.abs(told - true).sum() / 2)
+
+
+def measured(protocol: Semi, record: Record, arrays: Arrays) -> Followed:
+    """Every measure that follows from what a record keeps of its test rows and its pool."""
+    found = arrays["labels"], np.atleast_2d(arrays["predicted"])
+    told = of_pool(arrays, len(record.class_counts))
+    return {
+        **classification.measured(protocol, record, found, arrays),
+        **{name: around(value, EXACT) for name, value in told.items()},
+    }
+
+
+def refuse_unmet(protocol: Semi, recipe: Recipe, num_classes: int) -> None:
+    """Refuses, by name, what the track would pass over in silence.
+
+    Raises:
+        Unmet: a need is not met, or a method acts on another kind of model.
+    """
+    refuse_foreign(protocol, recipe)
+    refuse_adapting(protocol, recipe)
+    refuse_needs(protocol, recipe, SUPPLIES | ({"two_classes"} if num_classes == 2 else set()))

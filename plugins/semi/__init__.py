@@ -1,0 +1,1 @@
+"""A pool without labels: pseudo-labels, how they are mended, and who learns from them."""
