@@ -1,7 +1,9 @@
 """Figures for papers: every kind in every form, the same bytes again, and texts as texts."""
 
+import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from sample_board import HOSTILE, RECIPES, fill
@@ -41,6 +43,36 @@ def test_a_board_without_a_kind_of_figure_says_which_it_has(ltbench, tiny, tmp_p
     done = ltbench("plot", tiny, "--kind", "critical-difference", "--out", "one.pdf")
     assert done.exit_code == 2
     assert "it has forest, pareto, recall, ranks" in done.stderr
+
+
+def test_a_badge_says_where_a_row_stands(ltbench, tiny, tmp_path):
+    fill(tiny, tmp_path / "leaderboards", recipes={**RECIPES, HOSTILE: 0.7})
+    told = json.loads(ltbench("leaderboard", tiny, "--format", "json").stdout)
+    row = next(one for one in told["rows"] if one["recipe"] == "focal")
+    done = ltbench("plot", tiny, "--kind", "badge", "--recipe", "focal", "--out", "row.svg")
+    assert done.exit_code == 0, done.output
+    drawn = ElementTree.parse(tmp_path / "row.svg").getroot()
+    said = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert said[0] == "tiny: focal"
+    assert said[1].startswith(f"{100 * row['delta']['mean']:+.1f} ± ")
+    assert said[1].endswith(f" over erm, rank {row['rank'][0]}–{row['rank'][1]}")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["badge", "--out", "row.svg"], "--kind badge and --recipe RECIPE go together"),
+        (["forest", "--recipe", "erm", "--out", "a.svg"], "--kind badge and --recipe RECIPE go"),
+        (["badge", "--recipe", "erm", "--out", "row.png"], "row.png: a badge ends in .svg"),
+        (["badge", "--recipe", "cdt", "--out", "row.svg"], "no row 'cdt' on the board of tiny"),
+    ],
+)
+def test_a_badge_that_cannot_be_is_refused_in_a_line(ltbench, tiny, tmp_path, words, told):
+    fill(tiny, tmp_path / "leaderboards")
+    done = ltbench("plot", tiny, "--kind", *words)
+    assert done.exit_code == 2
+    assert told in done.output and len(done.output.splitlines()) == 1
+    assert not list(tmp_path.glob("row.*"))
 
 
 def test_an_unknown_ending_is_refused(ltbench, tiny, tmp_path):

@@ -33,7 +33,8 @@ class Plan:
     """What a new thing consists of: the templates of its files, and what shows that it works.
 
     `own` is a folder of templates that come before the common ones, `values` what they are filled
-    with. `module` and `protocol` say whether there is a Python file, and a protocol of what name.
+    with. `module` and `protocol` say whether there is a Python file, and a protocol of what name;
+    `board` is that of a method's row.
     """
 
     kind: str
@@ -43,10 +44,22 @@ class Plan:
     values: dict[str, str] | None = None
     module: bool = True
     protocol: str = ""
+    board: str = ""
 
     @property
     def what(self) -> str:
         return "data set" if self.kind == "dataset" else self.kind
+
+    @property
+    def badge(self) -> str:
+        """What a README says of the badge of a method's row; nothing of anything else."""
+        if not self.board:
+            return ""
+        name = self.spelled.name
+        return (
+            f"\n![The row of {name} on {self.board}](row.svg)\n\nThat is drawn, once the row is "
+            f"there, by\n`ltbench plot {self.board} --kind badge --recipe {name} --out row.svg`.\n"
+        )
 
 
 def method(registry: "Registry", name: str, track: str | None, packaged: bool) -> Plan:
@@ -58,10 +71,11 @@ def method(registry: "Registry", name: str, track: str | None, packaged: bool) -
     known = [outline.name for outline, _ in registry.outlines()]
     spelled = spelling("method", name, known, packaged)
     if track is None:
-        return Plan("method", spelled, f"ltbench run {EXAMPLE} -m {name}")
+        return Plan("method", spelled, f"ltbench run {EXAMPLE} -m {name}", board=EXAMPLE)
     found = registry.track(track)
     board = _example(registry, found)
-    return Plan("method", spelled, f"ltbench run {board} -m {name}", found.scaffolds)
+    command = f"ltbench run {board} -m {name}"
+    return Plan("method", spelled, command, found.scaffolds, board=board)
 
 
 def protocol(registry: "Registry", name: str, track: str | None, packaged: bool) -> Plan:
@@ -151,6 +165,7 @@ def begin_package(plan: Plan, registry: "Registry", beside: Path = Path()) -> Be
         "entry": spelled.name,
         "version": metadata.version("ltbench"),
         "shown": plan.shown,
+        "badge": plan.badge,
     }
     around = {
         "pyproject.toml": "pyproject.toml",
