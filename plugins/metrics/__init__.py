@@ -1,0 +1,1 @@
+"""Measures that a protocol may ask for beside those of its track."""
