@@ -202,7 +202,7 @@ def test_a_protocol_of_a_track_that_is_not_here_is_refused_with_the_nearest(prot
         Registry().protocol(file)
     assert str(refusal.value) == (
         f"protocol {file}: unknown track 'recogniton'; did you mean 'recognition'? "
-        "(ltbench list tracks shows all 8)"
+        "(ltbench list tracks shows all 9)"
     )
 
 
