@@ -17,9 +17,12 @@ from ltbench.testing.task import OF_NETWORKS, trained
 from ltbench.tracks.recognition.checks import decoys_change_nothing
 
 
+SHORTER = {"bagan": "bagan(steps=20)"}  # which do as much in less
+
+
 @pytest.mark.parametrize("name", sorted(installed().methods()))
 def test_every_built_in_method_passes_every_check(name):
-    report = check_method(name)
+    report = check_method(SHORTER.get(name, name))
     assert report.passed, report
 
 
