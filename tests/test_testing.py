@@ -16,7 +16,6 @@ from ltbench.testing.report import Failure
 from ltbench.testing.task import OF_NETWORKS, trained
 from ltbench.tracks.recognition.checks import decoys_change_nothing
 
-
 SHORTER = {"bagan": "bagan(steps=20)"}  # which do as much in less
 
 
