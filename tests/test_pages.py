@@ -25,6 +25,11 @@ KINDS = (
     "boards/tabular-uci.html",
     "boards/distill-digits.html",
     "boards/compress-digits.html",
+    "boards/digits-domains.html",
+    "boards/digits-federated.html",
+    "boards/digits-incremental.html",
+    "boards/digits-robust.html",
+    "boards/digits-semi-consistent.html",
 )
 """A page of every kind, and a board of every track."""
 
