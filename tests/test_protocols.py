@@ -113,6 +113,7 @@ PINNED = {
     ("digits-semi-reversed", 1): "468972b30894b0c9",
     ("digits-semi-uniform", 1): "4680c1f75787e0ad",
     ("digits-semi-unknown", 1): "6357ea441e618c09",
+    ("digits-semi-unknown", 2): "af706cacb7e79718",
     ("mnist-semi-consistent", 1): "0f848539aefc8dfe",
     ("mnist-semi-reversed", 1): "bfe2d4aab83208c7",
     ("mnist-semi-uniform", 1): "86e8549916ad1da9",

@@ -1,6 +1,7 @@
 """The declaration of semi-supervised learning: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -27,6 +28,7 @@ class SemiTrack(Track[Semi]):
 
     name = "semi"
     made_in = "ltbench.tracks.semi.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
     example = "digits-semi-consistent"
     problem = Semi
     hooks = SemiSupervised
@@ -47,6 +49,18 @@ class SemiTrack(Track[Semi]):
             better="lower",
             chosen=True,
             limits=SHARES,
+        ),
+        share(
+            "open_balanced_accuracy",
+            "open",
+            "*open*: mean recall of the known classes and of rows of unknown ones, which are to be "
+            "called so",
+        ),
+        share(
+            "unknown_auroc",
+            "AUROC",
+            "*AUROC*: pairs of test rows, an unknown and a known, of which the first is taken the "
+            "likelier to be unknown",
         ),
     )
 
@@ -69,6 +83,11 @@ class SemiTrack(Track[Semi]):
         from ltbench.tracks.semi.checks import checks
 
         return checks(recipe)
+
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.semi.checks import THOROUGH
+
+        return THOROUGH
 
     def measured(self, protocol: Semi, record: Record, arrays: Arrays) -> Followed:
         kept = {"labels", "predicted", "confidence", "pool_labels", "pool_predicted"}
