@@ -13,6 +13,8 @@ PINNED = {
     ("balancing-the-scales", 1): "d22be369c1f84cbc",
     ("openml-imbalanced", 1): "0347a73c08e43bbe",
     ("tabular-embedded", 1): "b51fad621476d5ef",
+    ("tabular-keel", 1): "19aca1333f7f1407",
+    ("tabular-keel-30", 1): "634c628670ed2ee9",
     ("tabular-uci", 1): "848f8eadf10a3ba0",
     ("cifar10-jpeg-lt-10-medium", 1): "f8ce7046144bea8a",
     ("cifar10-jpeg-lt-100-medium", 1): "5131e3c57cd698ef",
