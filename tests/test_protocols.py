@@ -63,6 +63,7 @@ PINNED = {
     ("cifar10-domains", 1): "d0e28af41af8e081",
     ("cifar10-jpeg-domains-short", 1): "3d798be758cf9407",
     ("digits-domains-held", 1): "bf2a8b73bd3eeb76",
+    ("digits-confounded", 1): "bf64d0b67028268f",
     ("digits-domains", 1): "89a524adfbe98f32",
     ("digits-groups-validation", 1): "302b694eccd81ba3",
     ("digits-groups", 1): "5a8c8a1dd9bf4b7d",

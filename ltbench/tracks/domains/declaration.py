@@ -86,6 +86,12 @@ class DomainsTrack(Track[Domains]):
             "*unseen*: mean recall in the domain that training lacks, which ranks nobody",
             table=FIRST,
         ),
+        share(
+            "flips",
+            explanation="*flips*: test images that are decided otherwise in another domain",
+            better="lower",
+            empty="*flips*: no test image is shown in two domains",
+        ),
         *(measure for measure in CLASSIFICATION if measure.name in OF_ROWS),
         *DIAGNOSTICS,
     )
