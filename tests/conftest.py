@@ -21,6 +21,15 @@ LONG = (
     "test_review",
     "test_devices",
     "test_wheels",
+    "test_pages",
+    "test_outside_track",
+    "test_printing",
+    "test_processes",
+    "test_shared_fits",
+    "test_api",
+    "test_threads",
+    "test_spawning",
+    "test_tracks",
 )
 """Files that take a minute or more; processes that share files begin with these."""
 

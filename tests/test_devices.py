@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pretended import OnGpu, gpu
+from shorter import SHORTER
 
 from ltbench import Unmet, protocol, recipe
 from ltbench.registry.registry import installed
@@ -138,7 +139,6 @@ def methods_of(track):
 
 OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
 """Needs that one track supplies."""
-SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [
     *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),
     ("domains", "erm"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from shorter import SHORTER
 
 from ltbench import LTBenchError, Method, Recipe, Rows, Uniform
 from ltbench.models.mlp import Network, Options
@@ -15,8 +16,6 @@ from ltbench.testing import check_method, probe_loss, probe_scores, probe_steps,
 from ltbench.testing.report import Failure
 from ltbench.testing.task import OF_NETWORKS, trained
 from ltbench.tracks.recognition.checks import decoys_change_nothing
-
-SHORTER = {"bagan": "bagan(steps=20)"}  # which do as much in less
 
 
 @pytest.mark.parametrize("name", sorted(installed().methods()))

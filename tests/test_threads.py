@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from threadpoolctl import threadpool_info
@@ -31,6 +32,8 @@ class Mine(Method):
 def register_methods(register):
     register(Mine)
 """
+OMP, BLAS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+ODD = ("", "many", "4,2", "0", "")
 
 
 def test_libraries_are_held_to_a_number_and_afterwards_as_they_were():
@@ -47,16 +50,19 @@ def test_libraries_are_held_to_a_number_and_afterwards_as_they_were():
     assert state() == before
 
 
-@pytest.mark.parametrize("exported", ["8", "", "many", "4,2", "0"])
-@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
-def test_what_was_exported_changes_no_cell(tiny, tmp_path, name, exported):
+@pytest.mark.parametrize(
+    "exported",
+    [{OMP: "8"}, {BLAS: "8"}, *({OMP: one, BLAS: other} for one, other in pairwise(ODD))],
+    ids=lambda exported: " ".join(f"{name}={value}" for name, value in exported.items()),
+)
+def test_what_was_exported_changes_no_cell(tiny, tmp_path, exported):
     (tmp_path / "mine.py").write_text(METHOD)
     words = ["run", "tiny.toml", "-m", "mine", "--seeds", "1", "--jobs", "1", "--plugin", "mine.py"]
     env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
         [sys.executable, "-m", "ltbench", *words],
         cwd=tmp_path,
-        env={**env, name: exported},
+        env={**env, **exported},
         capture_output=True,
         text=True,
         timeout=120,

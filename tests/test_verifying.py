@@ -1,10 +1,12 @@
 """A record counts only if what it tells follows from what is kept beside it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY
 from msgspec import structs
 from test_tabular import SMALL
 
@@ -26,10 +28,31 @@ def tampered(results, record, **changed):
     return write(results, told, arrays_of(results, record) if record.arrays else None)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with records of images and of a table, which tests copy; and these records."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "tiny.toml").write_text(TINY)
+    (folder / "small.toml").write_text(SMALL)
+    images = run(folder / "tiny.toml", ["erm", "ldam"], 2, results=folder / "results", jobs=1)
+    rows = run(folder / "small.toml", ["smote"], 2, results=folder / "results", jobs=1)
+    return folder / "results", images, rows
+
+
 @pytest.fixture
-def made(tiny, tmp_path):
-    results = tmp_path / "results"
-    return results, run(tiny, ["erm", "ldam"], 2, results=results, jobs=1)
+def results(runs, tmp_path):
+    """A copy of these records, to tamper with."""
+    return shutil.copytree(runs[0], tmp_path / "results")
+
+
+@pytest.fixture
+def made(runs, results):
+    return results, runs[1]
+
+
+@pytest.fixture
+def tables(runs, results):
+    return results, runs[2]
 
 
 def what_is_wrong(results, record, path):
@@ -142,11 +165,10 @@ def test_confidences_of_older_records_are_measured_as_they_were_kept(tiny, made)
     assert "macro_auc" not in followed
 
 
-def test_of_tables_decisions_follow_exactly_and_scores_within_bounds(tmp_path):
+def test_of_tables_decisions_follow_exactly_and_scores_within_bounds(tables, tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
-    results = tmp_path / "results"
-    every = run(path, ["smote"], 2, results=results, jobs=1)
+    results, every = tables
     of, track = protocol(path), installed().track("tabular")
     wide = {"auc", "average_precision", "brier", "log_loss"}
     for record in every:
@@ -171,7 +193,7 @@ def test_all_committed_records_follow_from_their_arrays():
         assert contradicted(registry.track(of.track), of, results, found) == []
 
 
-def test_where_no_record_follows_that_is_said(tmp_path, tiny, made):
+def test_where_no_record_follows_that_is_said(tmp_path, tiny, made, tables):
     results, every = made
     for record in every:
         tampered(results, record, accuracy=0.999)
@@ -179,7 +201,7 @@ def test_where_no_record_follows_that_is_said(tmp_path, tiny, made):
         board_of(installed(), tiny, results)
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
-    for record in run(path, ["smote"], 1, results=results, jobs=1):
+    for record in tables[1]:
         tampered(results, record, f1=0.999)
     with pytest.raises(LTBenchError, match="its f1 is 0.999, but"):
         board_of(installed(), path, results)

@@ -6,7 +6,6 @@ from statistics import fmean
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 RESAMPLES = 10_000
 FEWEST = 5  # methods, of which an order says something
@@ -47,6 +46,8 @@ def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
     """The correlation [K] of ranks, ties sharing theirs, of pairs [K, N, 2]; NaN where one of the
     two is the same throughout.
     """
+    from scipy.stats import rankdata  # it loads long, and few boards are compared
+
     ranks = rankdata(pairs, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     spread = np.sqrt((ranks**2).sum(axis=1).prod(axis=1))

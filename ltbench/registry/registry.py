@@ -458,13 +458,14 @@ class Registry:
             "register_learners": self._take_learner,
             "register_metrics": self._take_metric,
         }
+        calls = {}
         for name in sorted((caller.name for caller in callers), key=HOOKS.index):
-            call = partial(self._call, module, name, partial(take[name], plugin))
-            register = partial(self._apart, plugin, call)
-            if name == "register_tracks":
-                self._waiting.append((plugin, register))
-            else:
-                register()
+            calls[name] = partial(self._call, module, name, partial(take[name], plugin))
+        if "register_tracks" in calls:
+            tracks = calls.pop("register_tracks")
+            self._waiting.append((plugin, partial(self._apart, plugin, tracks)))
+        if calls:  # all at once, as to look what a stranger changed takes a while
+            self._apart(plugin, lambda: [call() for call in calls.values()])
 
     def _call(self, module: Any, hook: str, register: Callable[..., None]) -> None:
         """Calls a hook of one plugin alone."""

@@ -130,8 +130,9 @@ def own(threads: int, seed: int) -> Iterator[None]:
         np.random.set_state(before_numpy)
         np.seterr(**before_error)
         random.setstate(before_python)
-        for (_, write), value in zip(SWITCHES, before_switches, strict=True):
-            write(value)
+        for (read, write), value in zip(SWITCHES, before_switches, strict=True):
+            if read() != value:  # to write some loads a compiler, which takes a second
+                write(value)
         os.chdir(before_folder)
 
 
@@ -158,9 +159,19 @@ def _switch(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], A
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
 
+def _deterministic() -> tuple[bool, bool]:
+    """Whether algorithms have to repeat their bits, and whether one that cannot is only told of."""
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.are_deterministic_algorithms_enabled(), warns
+
+
+def _set_deterministic(before: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
     (torch.is_grad_enabled, torch.set_grad_enabled),
-    (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    (_deterministic, _set_deterministic),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     *(_switch(torch.backends.cudnn, name) for name in ("benchmark", "deterministic", "enabled")),
 ]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode, rgb_to_grayscale, rotate
 
 from ltbench.contract.context import Chosen, Rows
 from ltbench.datasets import Dataset
@@ -196,16 +196,26 @@ def _made(domains: Sequence[Domain], rows: Rows, chosen: list[list[Index]]) -> R
     return Rows(torch.cat(parts), torch.cat(labels), groups=torch.cat(groups))
 
 
+def load_looks(domains: Sequence[Domain]) -> None:
+    """Loads what turns images or makes them grey: it takes a while, which is no work of a cell."""
+    if any(domain.turned or domain.colours == "grey" for domain in domains):
+        import_module("torchvision.transforms.functional")
+
+
 def seen_as(domain: Domain, inputs: Tensor) -> Tensor:
     """Images [N, C, H, W] as they look in a domain: bytes, or numbers from 0 to 1."""
     if domain.turned or domain.colours != "kept" or domain.corner:
         _refuse_no_images(inputs)
     if domain.turned and len(inputs):
+        from torchvision.transforms.functional import InterpolationMode, rotate
+
         inputs = rotate(inputs, domain.turned, InterpolationMode.BILINEAR)
     white = 1 if inputs.is_floating_point() else 255
     if domain.colours == "inverted":
         inputs = white - inputs
     if domain.colours == "grey" and inputs.shape[1] == 3:
+        from torchvision.transforms.functional import rgb_to_grayscale
+
         inputs = rgb_to_grayscale(inputs, num_output_channels=3)
     if domain.corner:
         if domain.corner > min(inputs.shape[2:]):

@@ -42,7 +42,7 @@ from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.domains import metadata
 from ltbench.tracks.domains.contract import ANNOTATOR, GROUPS, TEST_GROUPS, DomainGrants, cell_of
-from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
+from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, load_looks, merged
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, flips, listed, scored_cells
 from ltbench.tracks.learning import learned
@@ -72,6 +72,7 @@ def load(registry: Finder, protocol: Domains) -> dict[str, Dataset]:
     Raises:
         LTBenchError: it cannot be had, or lacks what the protocol names.
     """
+    load_looks(protocol.domains)
     if protocol.metadata is not None:
         found: dict[str, Dataset] = {"": metadata.read(registry, protocol)}
         declared = holding.broken(found[""], protocol.data.holds)
