@@ -100,6 +100,7 @@ MEASURES = 'measures = (Measure("hits"), Measure("misses", better="lower"))'
         ("def load(", "def lead(", "track counting lacks load"),
         ("def seconds(", "def minutes(", "track counting lacks seconds"),
         ("def run(", "def walk(", "track counting lacks run"),
+        ("def run(", "def divide(", "track counting lacks answer"),
         (
             "    problem = Counting\n",
             "",

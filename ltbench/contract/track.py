@@ -169,6 +169,27 @@ class Sheet:
     ask: Callable[[], Asked]
 
 
+Divide = Callable[[P, int, Any, frozenset[str]], Divided | None]
+Answers = Callable[[P, Recipe, int, Any, Callable[[], Asked], torch.device], Answer]
+Undivided = Callable[[P, Recipe, int, Any, torch.device], Outcome]
+
+
+def undivided(divide: Divide[P], answer: Answers[P]) -> Undivided[P]:
+    """What runs a cell in one process, of what divides its data and what answers on a sheet."""
+
+    def run(protocol: P, recipe: Recipe, seed: int, source: Any, device: torch.device) -> Outcome:
+        divided = divide(protocol, seed, source, recipe.all_needs)
+        if divided is None:
+            raise NotImplementedError
+        answers = (
+            answer(protocol, recipe, seed, sheet.given, sheet.ask, device)
+            for sheet in divided.sheets
+        )
+        return divided.mark(*answers)
+
+    return run
+
+
 @dataclass(frozen=True)
 class Proposal:
     """A protocol for data of a user's own: what was seen in them, and the text of its file."""
@@ -272,26 +293,17 @@ class Track(Generic[P]):
             LTBenchError: the protocol does not fit its data, or the device.
         """
 
-    def seconds(self, protocol: P, source: Any, device: torch.device) -> float:
+    def seconds(self, protocol: P, source: Any, device: torch.device, /) -> float:
         """About what a plain cell takes here, measured for a moment."""
         raise NotImplementedError
 
-    def run(
-        self, protocol: P, recipe: Recipe, seed: int, source: Any, device: torch.device
-    ) -> Outcome:
-        """One cell. Nothing of the test split reaches a method.
-
-        Raises:
-            Unmet: the recipe needs what the protocol does not supply, or does nothing here.
-            LTBenchError: the cell fails, with this reason.
-        """
-        raise NotImplementedError
-
-    def divide(self, protocol: P, seed: int, source: Any, needs: frozenset[str]) -> Divided | None:
+    def divide(
+        self, protocol: P, seed: int, source: Any, needs: frozenset[str], /
+    ) -> Divided | None:
         """The data of a cell in parts, so that a method never shares a process with test labels.
 
-        `needs` are those of the recipe. None says that the track's cells are run whole, by `run`;
-        one that overrides this overrides `answer` as well.
+        `needs` are those of the recipe. None says that the track's cells are run whole: its own
+        `run` then does what `divide`, `answer` and the marking of the answer do elsewhere.
 
         Raises:
             LTBenchError: the protocol does not fit the data.
@@ -309,6 +321,17 @@ class Track(Generic[P]):
     ) -> Answer:
         """Trains on what was given, then asks and answers; raises what `run` does."""
         raise NotImplementedError
+
+    def run(
+        self, protocol: P, recipe: Recipe, seed: int, source: Any, device: torch.device
+    ) -> Outcome:
+        """One cell, in this process. Nothing of the test split reaches a method.
+
+        Raises:
+            Unmet: the recipe needs what the protocol does not supply, or does nothing here.
+            LTBenchError: the cell fails, with this reason.
+        """
+        return undivided(self.divide, self.answer)(protocol, recipe, seed, source, device)
 
     def modules(self, protocol: P) -> tuple[str, ...]:
         """The modules that, with what they import, decide the numbers of a protocol's cells."""
@@ -496,7 +519,6 @@ class Track(Generic[P]):
                     )
 
 
-REQUIRED = ("load", "seconds", "run")
 TAKEN = (
     *("recipe", "rank", "rank_best", "rank_worst", "seeds", "delta", "status", "notes", "cost"),
     *("control", "board_seeds", "missing_seeds", "delta_p", "delta_adjusted_p"),
@@ -525,7 +547,8 @@ def refusal(track: Any) -> str | None:
             f"the problem of track {track.name} is tagged {problem.__struct_config__.tag!r}; "
             f"say tag={track.name!r}"
         )
-    for member in REQUIRED:
+    divides = type(track).divide is not Track.divide
+    for member in ("load", "seconds", "answer" if divides else "run"):
         if getattr(type(track), member) is getattr(Track, member):
             return f"track {track.name} lacks {member}"
     if not (inspect.isclass(track.hooks) and issubclass(track.hooks, Method)):

@@ -1,6 +1,6 @@
 """The declaration of compression: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +8,11 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Floats,
     Followed,
     Grid,
-    Outcome,
     Table,
     Track,
 )
@@ -35,10 +30,8 @@ from ltbench.tracks.compression.track import (
     few,
     left,
     load,
-    run,
     seconds,
 )
-from ltbench.tracks.dividing import Given
 
 
 def shown(name: str, label: str, **more: Any) -> Measure:
@@ -121,8 +114,11 @@ class CompressionTrack(Track[Compression]):
         ),
     )
 
-    def load(self, registry: Finder, protocol: Compression) -> dict[str, Dataset]:
-        return load(registry, protocol)
+    load = staticmethod(load)
+    seconds = staticmethod(seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
+    step = staticmethod(classification.step)
 
     def plan(
         self, protocol: Compression, sources: Mapping[str, Dataset], device: torch.device
@@ -130,42 +126,10 @@ class CompressionTrack(Track[Compression]):
         classification.plan(protocol, sources, device)
         few(protocol, split(protocol, sources[""], 0), 0)
 
-    def seconds(self, protocol: Compression, source: Dataset, device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Compression,
-        recipe: Recipe,
-        seed: int,
-        source: Dataset,
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(
-        self, protocol: Compression, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source, needs)
-
-    def answer(
-        self,
-        protocol: Compression,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
-
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.compression.checks import CHECKS
 
         return CHECKS if recipe.all_needs & SUPPLIES else {}
-
-    def step(self, protocol: Compression, measure: str, classes: int) -> float | None:
-        return classification.step(protocol, measure, classes)
 
     def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.compression.checks import THOROUGH

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ltbench.contract.context import Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome
+from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome, undivided
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.imbalance import long_tailed
@@ -114,22 +114,6 @@ def seconds(protocol: Compression, dataset: Dataset, device: torch.device) -> fl
     if device.type == "cpu":
         work /= protocol.compute.threads  # it is that of all threads
     return work * (1 + 2 * REFERENCE_SHARE)
-
-
-def run(
-    protocol: Compression, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Compresses with one seed, on the few rows and on their balanced twin, and scores both.
-
-    Raises:
-        Unmet: the recipe compresses nothing, or needs what the protocol does not supply.
-        Diverged: a loss or scores are not finite.
-        LTBenchError: the protocol does not fit the data, or the pool cannot be had or holds test
-            rows.
-    """
-    refuse_unmet(protocol, recipe)
-    divided = divide(protocol, seed, dataset, recipe.all_needs)
-    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
 
 
 def divide(protocol: Compression, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
@@ -371,3 +355,6 @@ def latency(model: nn.Module, teacher: nn.Module, inputs: Tensor) -> float:
                 network(inputs)
             taken.append(clock.seconds)
     return median(times[0][3:]) / median(times[1][3:])
+
+
+run = undivided(divide, answer)

@@ -1,6 +1,6 @@
 """The declaration of distillation: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 from ltbench.contract.context import Rows
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Floats,
     Followed,
     Grid,
-    Outcome,
     Table,
     Track,
 )
@@ -29,8 +24,7 @@ from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure
 from ltbench.tracks import classification
 from ltbench.tracks.classification import split
 from ltbench.tracks.distillation.problem import Distillation
-from ltbench.tracks.distillation.track import SUPPLIES, WHOLE, answer, divide, run
-from ltbench.tracks.dividing import Given
+from ltbench.tracks.distillation.track import SUPPLIES, WHOLE, answer, divide
 
 
 class DistillationTrack(Track[Distillation]):
@@ -87,42 +81,11 @@ class DistillationTrack(Track[Distillation]):
         ),
     )
 
-    def load(self, registry: Finder, protocol: Distillation) -> dict[str, Dataset]:
-        return classification.load(registry, protocol)
-
-    def plan(
-        self, protocol: Distillation, sources: Mapping[str, Dataset], device: torch.device
-    ) -> None:
-        classification.plan(protocol, sources, device)
-
-    def seconds(self, protocol: Distillation, source: Dataset, device: torch.device) -> float:
-        return classification.seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Distillation,
-        recipe: Recipe,
-        seed: int,
-        source: Dataset,
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(
-        self, protocol: Distillation, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source, needs)
-
-    def answer(
-        self,
-        protocol: Distillation,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
+    load = staticmethod(classification.load)
+    plan = staticmethod(classification.plan)
+    seconds = staticmethod(classification.seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.distillation.checks import CHECKS

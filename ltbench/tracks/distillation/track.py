@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ltbench.contract.context import Grants, Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Arrays, Asked, Divided, Outcome
+from ltbench.contract.track import Answer, Arrays, Asked, Divided, Outcome, undivided
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.protocols.schema import Imbalance
@@ -182,21 +182,6 @@ class Distilled(Struct, frozen=True):
     """The set that a cell distilled, beside its measures: how many networks were trained on it."""
 
     networks: int
-
-
-def run(
-    protocol: Distillation, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Distils with one seed, then trains and scores the networks.
-
-    Raises:
-        Unmet: the recipe distils nothing, or needs what the protocol does not supply.
-        Diverged: a loss or scores are not finite.
-        LTBenchError: the protocol does not fit the data, or the rows are not within the budget.
-    """
-    refuse_unmet(protocol, recipe)
-    divided = divide(protocol, seed, dataset, recipe.all_needs)
-    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
 
 
 def divide(protocol: Distillation, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
@@ -377,3 +362,6 @@ def whole(protocol: Distillation, dataset: Dataset, seed: int) -> Rows:
     order, draw = protocol.imbalance.class_order, protocol.imbalance.draw
     balanced = Imbalance("exponential", order, draw, n_max=most, factor=1.0)
     return split(structs.replace(protocol, imbalance=balanced), dataset, seed).train
+
+
+run = undivided(divide, answer)

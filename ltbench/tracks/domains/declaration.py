@@ -1,6 +1,6 @@
 """The declaration of domains: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,21 +8,15 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Followed,
-    Outcome,
     Track,
 )
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, share
 from ltbench.tracks import classification
-from ltbench.tracks.dividing import Given
 from ltbench.tracks.domains.cutting import cut
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.track import (
@@ -34,7 +28,6 @@ from ltbench.tracks.domains.track import (
     divide,
     load,
     measured,
-    run,
     seconds,
 )
 
@@ -95,40 +88,13 @@ class DomainsTrack(Track[Domains]):
         *(measure for measure in CLASSIFICATION if measure.name in OF_ROWS),
     )
 
-    def load(self, registry: Finder, protocol: Domains) -> dict[str, Dataset]:
-        return load(registry, protocol)
+    load = staticmethod(load)
+    seconds = staticmethod(seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
 
     def plan(self, protocol: Domains, sources: Mapping[str, Dataset], device: torch.device) -> None:
         begin(protocol, cut(protocol, sources[""], 0), 0, device)
-
-    def seconds(self, protocol: Domains, source: Dataset, device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Domains,
-        recipe: Recipe,
-        seed: int,
-        source: Dataset,
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(
-        self, protocol: Domains, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source, needs)
-
-    def answer(
-        self,
-        protocol: Domains,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.domains.checks import checks

@@ -19,6 +19,7 @@ from ltbench.contract.track import (
     Followed,
     Outcome,
     around,
+    undivided,
 )
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
@@ -98,21 +99,6 @@ def begun(protocol: Domains, parts: Parts, seen: Index, seed: int, device: torch
     cells = torch.from_numpy(seen).to(device, run.counts.dtype)
     run.granted = DomainGrants(cells=cells)
     return run
-
-
-def run(
-    protocol: Domains, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Trains `recipe` with one seed and scores its last epoch in each cell of the test split.
-
-    Raises:
-        Unmet: the recipe needs what the protocol does not supply.
-        Diverged: the loss or the scores are not finite.
-        LTBenchError: the protocol does not fit the data.
-    """
-    refuse_unmet(protocol, recipe, len(dataset.classes))
-    divided = divide(protocol, seed, dataset, recipe.all_needs)
-    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
 
 
 def divide(protocol: Domains, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
@@ -255,3 +241,6 @@ def refuse_unmet(protocol: Domains, recipe: Recipe, num_classes: int) -> None:
     refuse_adapting(protocol, recipe)
     supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
     refuse_needs(protocol, recipe, supplied)
+
+
+run = undivided(divide, answer)

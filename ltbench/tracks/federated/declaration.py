@@ -1,6 +1,6 @@
 """The declaration of federated learning: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,14 +8,9 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Followed,
-    Outcome,
     Table,
     Track,
 )
@@ -23,7 +18,6 @@ from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, Measure, share
 from ltbench.tracks import classification
-from ltbench.tracks.dividing import Given
 from ltbench.tracks.federated.contract import Federating
 from ltbench.tracks.federated.problem import Federated
 from ltbench.tracks.federated.track import (
@@ -33,7 +27,6 @@ from ltbench.tracks.federated.track import (
     divide,
     measured,
     owned,
-    run,
     seconds,
 )
 
@@ -93,8 +86,11 @@ class FederatedTrack(Track[Federated]):
     )
     tables = (Table(CLIENTS),)
 
-    def load(self, registry: Finder, protocol: Federated) -> dict[str, Dataset]:
-        return classification.load(registry, protocol)
+    load = staticmethod(classification.load)
+    seconds = staticmethod(seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
+    step = staticmethod(classification.step)
 
     def plan(
         self, protocol: Federated, sources: Mapping[str, Dataset], device: torch.device
@@ -102,35 +98,6 @@ class FederatedTrack(Track[Federated]):
         classification.plan(protocol, sources, device)
         parts = classification.split(protocol, sources[""], 0)
         owned(protocol, parts, len(sources[""].classes), 0)
-
-    def seconds(self, protocol: Federated, source: Dataset, device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Federated,
-        recipe: Recipe,
-        seed: int,
-        source: Dataset,
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(
-        self, protocol: Federated, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source)
-
-    def answer(
-        self,
-        protocol: Federated,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.federated.checks import checks
@@ -141,9 +108,6 @@ class FederatedTrack(Track[Federated]):
         from ltbench.tracks.federated.checks import THOROUGH
 
         return THOROUGH
-
-    def step(self, protocol: Federated, measure: str, classes: int) -> float | None:
-        return classification.step(protocol, measure, classes)
 
     def measured(self, protocol: Federated, record: Record, arrays: Arrays) -> Followed:
         if not {"labels", "predicted", "confidence"} <= arrays.keys():

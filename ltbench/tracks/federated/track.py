@@ -5,7 +5,7 @@ the classes that the client has.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from ltbench.contract.context import Phase, Rows, Run
 from ltbench.contract.method import hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Arrays, Asked, Divided, Followed, Outcome, around
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Divided,
+    Followed,
+    Outcome,
+    around,
+    undivided,
+)
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, Unmet
 from ltbench.results.records import Record
@@ -172,22 +181,9 @@ def of_rounds(protocol: Federated) -> Federated:
     return structs.replace(protocol, budget=structs.replace(protocol.budget, epochs=epochs))
 
 
-def run(
-    protocol: Federated, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Trains `recipe` on clients with one seed and scores all networks on the test split.
-
-    Raises:
-        Unmet: the recipe needs what the protocol does not supply.
-        Diverged: a loss or scores are not finite.
-        LTBenchError: the protocol does not fit the data, or a client has too few rows.
-    """
-    refuse_unmet(protocol, recipe, len(dataset.classes))
-    parted = divide(protocol, seed, dataset)
-    return parted.mark(answer(protocol, recipe, seed, parted.given, parted.ask, device))
-
-
-def divide(protocol: Federated, seed: int, dataset: Dataset) -> Divided:
+def divide(
+    protocol: Federated, seed: int, dataset: Dataset, needs: Set[str] = frozenset()
+) -> Divided:
     """The data of a cell: rows of each client, test inputs to be asked, and labels to mark with."""
     parts = split(protocol, dataset, seed)
     classes = len(dataset.classes)
@@ -557,3 +553,6 @@ def refuse_unmet(protocol: Federated, recipe: Recipe, num_classes: int) -> None:
     supplied = {CLIENTS} | ({PEERS} if protocol.federation.topology == "peers" else set())
     supplied |= {"two_classes"} if num_classes == 2 else set()
     refuse_needs(protocol, recipe, frozenset(supplied))
+
+
+run = undivided(divide, answer)

@@ -1,6 +1,6 @@
 """The declaration of class-incremental learning: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,23 +8,17 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Floats,
     Followed,
     Grid,
-    Outcome,
     Track,
 )
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure, share
 from ltbench.tracks import classification
-from ltbench.tracks.dividing import Given
 from ltbench.tracks.incremental.arriving import dealt
 from ltbench.tracks.incremental.contract import ClassIncremental
 from ltbench.tracks.incremental.problem import Incremental
@@ -37,7 +31,6 @@ from ltbench.tracks.incremental.track import (
     divide,
     given_of,
     measured,
-    run,
     seconds,
 )
 
@@ -111,8 +104,10 @@ class IncrementalTrack(Track[Incremental]):
         ),
     )
 
-    def load(self, registry: Finder, protocol: Incremental) -> dict[str, Dataset]:
-        return classification.load(registry, protocol)
+    load = staticmethod(classification.load)
+    seconds = staticmethod(seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
 
     def plan(
         self, protocol: Incremental, sources: Mapping[str, Dataset], device: torch.device
@@ -120,35 +115,6 @@ class IncrementalTrack(Track[Incremental]):
         given = given_of(protocol, sources[""], 0)
         cpu = torch.device("cpu")
         begin(protocol, given.train, 0, given.classes, 0, cpu)
-
-    def seconds(self, protocol: Incremental, source: Dataset, device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Incremental,
-        recipe: Recipe,
-        seed: int,
-        source: Dataset,
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(
-        self, protocol: Incremental, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source, needs)
-
-    def answer(
-        self,
-        protocol: Incremental,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.incremental.checks import checks

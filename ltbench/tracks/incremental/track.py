@@ -10,7 +10,16 @@ from torch import Tensor
 
 from ltbench.contract.context import Rows
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Arrays, Asked, Divided, Followed, Outcome, around
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Divided,
+    Followed,
+    Outcome,
+    around,
+    undivided,
+)
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
 from ltbench.results.records import Record, Scores
@@ -76,21 +85,6 @@ def plain_work(
         for n, budget in zip(rows, budgets, strict=True)
     )
     return time_plain(protocol, given.parts, seed, device, steps) * taken / at_once
-
-
-def run(
-    protocol: Incremental, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Learns task after task with one seed, then scores the network of each task's end.
-
-    Raises:
-        Unmet: the recipe needs what the protocol does not supply.
-        Diverged: the loss or the scores are not finite.
-        LTBenchError: the protocol does not fit the data, or a method keeps what it may not.
-    """
-    refuse_unmet(protocol, recipe, len(dataset.classes))
-    divided = divide(protocol, seed, dataset, recipe.all_needs)
-    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
 
 
 def given_of(protocol: Incremental, dataset: Dataset, seed: int) -> Given:
@@ -234,3 +228,6 @@ def refuse_unmet(protocol: Incremental, recipe: Recipe, num_classes: int) -> Non
     refuse_foreign(protocol, recipe)
     refuse_adapting(protocol, recipe)
     refuse_needs(protocol, recipe, SUPPLIES | ({"two_classes"} if num_classes == 2 else set()))
+
+
+run = undivided(divide, answer)

@@ -1,6 +1,6 @@
 """The declaration of recognition: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,8 @@ import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Floats,
     Followed,
     Grid,
@@ -29,7 +25,6 @@ from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
-from ltbench.tracks.dividing import Given
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import SUPPLIES, answer, divide, run
 from ltbench.tracks.trials import trial
@@ -68,16 +63,12 @@ class RecognitionTrack(Track[Recognition]):
         own = super().modules(protocol)
         return (*own, "ltbench.tracks.trials") if protocol.trial_share else own
 
-    def load(self, registry: Finder, protocol: Recognition) -> dict[str, Dataset]:
-        return classification.load(registry, protocol)
-
-    def plan(
-        self, protocol: Recognition, sources: Mapping[str, Dataset], device: torch.device
-    ) -> None:
-        classification.plan(protocol, sources, device)
-
-    def seconds(self, protocol: Recognition, source: Dataset, device: torch.device) -> float:
-        return classification.seconds(protocol, source, device)
+    load = staticmethod(classification.load)
+    plan = staticmethod(classification.plan)
+    seconds = staticmethod(classification.seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
+    step = staticmethod(classification.step)
 
     def run(
         self,
@@ -93,29 +84,10 @@ class RecognitionTrack(Track[Recognition]):
         outcome = run(ordinary, recipe, seed, apart, device)
         return replace(outcome, arrays=None, notes=[*apart.notes, *outcome.notes])
 
-    def divide(
-        self, protocol: Recognition, seed: int, source: Dataset, needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source)
-
-    def answer(
-        self,
-        protocol: Recognition,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
-
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.recognition.checks import checks
 
         return checks(recipe)
-
-    def step(self, protocol: Recognition, measure: str, classes: int) -> float | None:
-        return classification.step(protocol, measure, classes)
 
     def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.recognition.checks import THOROUGH

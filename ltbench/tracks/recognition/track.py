@@ -1,14 +1,14 @@
 """Recognition: train a network from scratch on an imbalanced set, score it on the test split."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Asked, Divided, Outcome
+from ltbench.contract.track import Answer, Asked, Divided, Outcome, undivided
 from ltbench.datasets import Dataset
 from ltbench.results.records import Scores
 from ltbench.tracks.classification import (
@@ -29,22 +29,9 @@ from ltbench.training.engine import answered
 SUPPLIES = frozenset({"test_inputs"})
 
 
-def run(
-    protocol: Recognition, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Trains `recipe` with one seed and scores its last epoch on the test split.
-
-    Raises:
-        Unmet: the recipe needs what the protocol does not supply.
-        Diverged: the loss or the scores are not finite.
-        LTBenchError: the protocol does not fit the data.
-    """
-    refuse_unmet(protocol, recipe, len(dataset.classes))
-    divided = divide(protocol, seed, dataset)
-    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
-
-
-def divide(protocol: Recognition, seed: int, dataset: Dataset) -> Divided:
+def divide(
+    protocol: Recognition, seed: int, dataset: Dataset, needs: Set[str] = frozenset()
+) -> Divided:
     """The data of a cell: rows to train on, test inputs to be asked, and labels to mark with."""
     parts = split(protocol, dataset, seed)
     test = cache(parts.test)
@@ -118,3 +105,6 @@ def refuse_unmet(protocol: Recognition, recipe: Recipe, num_classes: int) -> Non
     refuse_foreign(protocol, recipe)
     supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
     refuse_needs(protocol, recipe, supplied)
+
+
+run = undivided(divide, answer)

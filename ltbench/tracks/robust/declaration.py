@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Check, Finder, Followed, Outcome, Track
+from ltbench.contract.track import Arrays, Check, Followed, Outcome, Track
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure, share
@@ -67,14 +67,9 @@ class RobustTrack(Track[Robust]):
         *(measure for measure in CLASSIFICATION if measure.name in OF_ROWS),
     )
 
-    def load(self, registry: Finder, protocol: Robust) -> dict[str, Dataset]:
-        return classification.load(registry, protocol)
-
-    def plan(self, protocol: Robust, sources: Mapping[str, Dataset], device: torch.device) -> None:
-        plan(protocol, sources, device)
-
-    def seconds(self, protocol: Robust, source: Dataset, device: torch.device) -> float:
-        return classification.seconds(protocol, source, device)
+    load = staticmethod(classification.load)
+    plan = staticmethod(plan)
+    seconds = staticmethod(classification.seconds)
 
     def run(
         self, protocol: Robust, recipe: Recipe, seed: int, source: Dataset, device: torch.device

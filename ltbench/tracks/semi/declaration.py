@@ -1,19 +1,14 @@
 """The declaration of semi-supervised learning: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Check,
-    Divided,
-    Finder,
     Followed,
-    Outcome,
     Track,
 )
 from ltbench.datasets import Dataset
@@ -21,11 +16,10 @@ from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, SHARES, Measure, share
 from ltbench.tracks import classification
-from ltbench.tracks.dividing import Given
 from ltbench.tracks.semi.contract import SemiSupervised
 from ltbench.tracks.semi.cutting import cut, load
 from ltbench.tracks.semi.problem import Semi
-from ltbench.tracks.semi.track import SUPPLIES, answer, divide, measured, run
+from ltbench.tracks.semi.track import SUPPLIES, answer, divide, measured
 
 
 class SemiTrack(Track[Semi]):
@@ -56,8 +50,11 @@ class SemiTrack(Track[Semi]):
         ),
     )
 
-    def load(self, registry: Finder, protocol: Semi) -> dict[str, Dataset]:
-        return load(registry, protocol)
+    load = staticmethod(load)
+    seconds = staticmethod(classification.seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
+    step = staticmethod(classification.step)
 
     def plan(self, protocol: Semi, sources: Mapping[str, Dataset], device: torch.device) -> None:
         rows = cut(protocol, sources[""], 0)
@@ -68,35 +65,10 @@ class SemiTrack(Track[Semi]):
                 f"{protocol.name} turns images [C, H, W] into strong views"
             )
 
-    def seconds(self, protocol: Semi, source: Dataset, device: torch.device) -> float:
-        return classification.seconds(protocol, source, device)
-
-    def run(
-        self, protocol: Semi, recipe: Recipe, seed: int, source: Dataset, device: torch.device
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(self, protocol: Semi, seed: int, source: Dataset, needs: frozenset[str]) -> Divided:
-        return divide(protocol, seed, source, needs)
-
-    def answer(
-        self,
-        protocol: Semi,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, seed, given, ask, device)
-
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.semi.checks import checks
 
         return checks(recipe)
-
-    def step(self, protocol: Semi, measure: str, classes: int) -> float | None:
-        return classification.step(protocol, measure, classes)
 
     def measured(self, protocol: Semi, record: Record, arrays: Arrays) -> Followed:
         kept = {"labels", "predicted", "confidence", "pool_labels", "pool_predicted"}

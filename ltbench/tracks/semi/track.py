@@ -15,7 +15,16 @@ from torch import Tensor
 
 from ltbench.contract.context import Rows, Run
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Arrays, Asked, Divided, Followed, Outcome, around
+from ltbench.contract.track import (
+    Answer,
+    Arrays,
+    Asked,
+    Divided,
+    Followed,
+    Outcome,
+    around,
+    undivided,
+)
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
 from ltbench.scoring.metrics import recalls
@@ -58,21 +67,6 @@ def begin(protocol: Semi, parts: Parts, beside: Beside, seed: int, device: torch
         labels=None if beside.labels is None else beside.labels.to(device),
     )
     return run
-
-
-def run(
-    protocol: Semi, recipe: Recipe, seed: int, dataset: Dataset, device: torch.device
-) -> Outcome:
-    """Trains `recipe` with one seed and scores its last epoch on the test split and the pool.
-
-    Raises:
-        Unmet: the recipe needs what the protocol does not supply.
-        Diverged: the loss or the scores are not finite.
-        LTBenchError: the protocol does not fit the data.
-    """
-    refuse_unmet(protocol, recipe, len(dataset.classes))
-    divided = divide(protocol, seed, dataset, recipe.all_needs)
-    return divided.mark(answer(protocol, recipe, seed, divided.given, divided.ask, device))
 
 
 def divide(protocol: Semi, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
@@ -189,3 +183,6 @@ def refuse_unmet(protocol: Semi, recipe: Recipe, num_classes: int) -> None:
     refuse_foreign(protocol, recipe)
     refuse_adapting(protocol, recipe)
     refuse_needs(protocol, recipe, SUPPLIES | ({"two_classes"} if num_classes == 2 else set()))
+
+
+run = undivided(divide, answer)

@@ -1,40 +1,33 @@
 """The declaration of the track of tables: what it measures, and what runs its cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import torch
 from msgspec import structs
 
 from ltbench.contract.parts import LEARNERS
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import (
-    Answer,
     Arrays,
-    Asked,
     Board,
     Check,
-    Divided,
-    Finder,
     Followed,
-    Outcome,
     Proposal,
     Track,
 )
-from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.tracks.tabular.folds import FOLDS
 from ltbench.tracks.tabular.kept import measured
 from ltbench.tracks.tabular.measures import MEASURES, NAMES
 from ltbench.tracks.tabular.parts import Part, Parts, ended, mean, of_folds, parts_of, told
 from ltbench.tracks.tabular.problem import FLOOR, Tabular
-from ltbench.tracks.tabular.track import Given, answer, divide, load, plan, run, seconds
+from ltbench.tracks.tabular.track import answer, divide, load, plan, seconds
 
 if TYPE_CHECKING:
-    from ltbench.tracks.tabular.tables import TableRows
+    pass
 
 
 class TabularTrack(Track[Tabular]):
@@ -59,44 +52,15 @@ class TabularTrack(Track[Tabular]):
 
         return propose(name, path, target)
 
-    def load(self, registry: Finder, protocol: Tabular) -> "Mapping[str, TableRows | LTBenchError]":
-        return load(registry, protocol)
+    load = staticmethod(load)
+    plan = staticmethod(plan)
+    seconds = staticmethod(seconds)
+    divide = staticmethod(divide)
+    answer = staticmethod(answer)
 
     def modules(self, protocol: Tabular) -> tuple[str, ...]:
         brought = LEARNERS.modules(protocol.learners)
         return (*super().modules(protocol), "ltbench.models.mlp", *brought)  # one learner is mlp
-
-    def plan(self, protocol: Tabular, sources: Mapping[str, Any], device: torch.device) -> None:
-        plan(protocol, sources, device)
-
-    def seconds(self, protocol: Tabular, source: "TableRows", device: torch.device) -> float:
-        return seconds(protocol, source, device)
-
-    def run(
-        self,
-        protocol: Tabular,
-        recipe: Recipe,
-        seed: int,
-        source: "TableRows",
-        device: torch.device,
-    ) -> Outcome:
-        return run(protocol, recipe, seed, source, device)
-
-    def divide(
-        self, protocol: Tabular, seed: int, source: "TableRows", needs: frozenset[str]
-    ) -> Divided:
-        return divide(protocol, seed, source)
-
-    def answer(
-        self,
-        protocol: Tabular,
-        recipe: Recipe,
-        seed: int,
-        given: Given,
-        ask: Callable[[], Asked],
-        device: torch.device,
-    ) -> Answer:
-        return answer(protocol, recipe, given, ask)
 
     def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.tabular.checks import THOROUGH

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -20,7 +20,7 @@ from ltbench import models
 from ltbench.contract.context import Grants, Phase, Rows, Run
 from ltbench.contract.method import HOOKS, Method, hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome, Sheet
+from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome, Sheet, undivided
 from ltbench.errors import Diverged, LTBenchError, Unmet
 from ltbench.models import learners
 from ltbench.results.records import Timing
@@ -196,20 +196,9 @@ def seconds(protocol: Tabular, table: "TableRows", device: torch.device) -> floa
     return taken * FOLDS * (2 + protocol.scoring.folds)
 
 
-def run(
-    protocol: Tabular, recipe: Recipe, seed: int, table: "TableRows", device: torch.device
-) -> Outcome:
-    """Fits every learner with `recipe` in each fold and scores it on the other.
-
-    A learner that fails or cannot take the recipe costs its own part only. In a protocol of trials
-    a part of the rows to fit of each fold is scored, and no decision is kept.
-    """
-    divided = divide(protocol, seed, table)
-    sheets = divided.sheets
-    return divided.mark(*(answer(protocol, recipe, sheet.given, sheet.ask) for sheet in sheets))
-
-
-def divide(protocol: Tabular, seed: int, table: "TableRows") -> Divided:
+def divide(
+    protocol: Tabular, seed: int, table: "TableRows", needs: Set[str] = frozenset()
+) -> Divided:
     """The folds of a cell: rows to fit, inputs to be asked, and labels to mark with.
 
     Rows to score in one fold are rows to fit in another.
@@ -272,7 +261,14 @@ def of_fold(
     return parts, decided
 
 
-def answer(protocol: Tabular, recipe: Recipe, given: Given, ask: Callable[[], Asked]) -> Answer:
+def answer(
+    protocol: Tabular,
+    recipe: Recipe,
+    seed: int,
+    given: Given,
+    ask: Callable[[], Asked],
+    device: torch.device,
+) -> Answer:
     """Fits every learner to the rows of a fold, then says what the rows to score are.
 
     A learner that fails or cannot take the recipe costs its own part only.
@@ -614,3 +610,6 @@ def _spans(start: int, widths: list[int]) -> Iterator[slice]:
     for width in widths:
         yield slice(start, start + width)
         start += width
+
+
+run = undivided(divide, answer)
