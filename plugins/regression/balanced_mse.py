@@ -1,4 +1,4 @@
-"""Balanced MSE: the squared error as if all values were equally frequent (Ren et al., CVPR 2022)."""
+"""Balanced MSE: the squared error as if all values were as frequent (Ren et al., CVPR 2022)."""
 
 import math
 from typing import Annotated, Literal
@@ -39,10 +39,13 @@ class BalancedMSE(Regression):
         self.sigma = sigma
         self.components = components
 
-    def prepare(self, run):
+    def enter(self, train, run):
         if self.form == "gai":
-            self.others = mixture(run.train.labels, self.components, run.seed)
-        elif self.form == "bni":
+            self.others = mixture(train.labels, self.components, run.seed)
+        return train
+
+    def prepare(self, run):
+        if self.form == "bni":
             counts = run.exact_counts
             here = counts > 0
             means = run.granted.centres.to(counts)[here]
@@ -75,7 +78,8 @@ def marginal(said, values, sigma, means, variances, shares):
 def mixture(values, components, seed):
     """Means, variances and shares of a Gaussian mixture fitted to values [N]."""
     x = values.detach().cpu().double().numpy().reshape(-1, 1)
-    fitted = GaussianMixture(min(components, len(x)), random_state=seed).fit(x)
+    number = min(components, len(values.unique()))
+    fitted = GaussianMixture(number, random_state=seed).fit(x)
     found = fitted.means_, fitted.covariances_, fitted.weights_
     return tuple(torch.from_numpy(one).flatten() for one in found)
 

@@ -1,4 +1,4 @@
-"""ConR: rows of unlike values that are said to be alike are pushed apart (Keramati et al., 2024)."""
+"""ConR: rows of unlike values, said to be alike, are pushed apart (Keramati et al., 2024)."""
 
 import torch
 from torch.nn.functional import normalize

@@ -77,10 +77,10 @@ class Smoothed(nn.Module):
 
     def moved(self, features, bins):
         before, after = self.variances[bins], self.smooth_variances[bins]
-        factor = (after / before).clamp(*CLIP).sqrt()
-        still = before.sum(dim=1, keepdim=True) == 0
+        still = before == 0
+        factor = (after / before.masked_fill(still, 1.0)).clamp(*CLIP).sqrt()
         there = (features - self.means[bins]) * factor + self.smooth_means[bins]
-        return torch.where(still | (before == 0), features, there)
+        return torch.where(still, features, there)
 
     @torch.no_grad()
     def update(self, features, bins, momentum):

@@ -1,4 +1,4 @@
-"""Label distribution smoothing: weights by counts that neighbours share (Yang et al., ICML 2021)."""
+"""Label distribution smoothing: weights by counts shared by neighbours (Yang et al., ICML 2021)."""
 
 from typing import Literal
 

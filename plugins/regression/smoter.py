@@ -49,7 +49,7 @@ class SMOTER(Regression):
         else:
             parts, sizes = by_relevance(values)
         inputs, labels = [], []
-        for part, (own, pool), size in zip(range(len(sizes)), parts, sizes, strict=True):
+        for (own, pool), size in zip(parts, sizes, strict=True):
             kept = own[torch.randperm(len(own), generator=run.rng, device=own.device)[:size]]
             kept = kept.sort().values
             inputs.append(train.inputs_at(kept))

@@ -1,4 +1,4 @@
-"""SRL: a surrogate of all bins is spread over the sphere and kept smooth (Dong et al., CVPR 2025)."""
+"""SRL: a surrogate of all bins, spread over the sphere and smooth (Dong et al., CVPR 2025)."""
 
 from typing import Annotated
 

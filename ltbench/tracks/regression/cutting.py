@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -148,8 +148,8 @@ def _refuse_unfit(numbers: Tensor, values: Values, source: str) -> None:
     if outside.any():
         row = int(outside.nonzero()[0])
         raise LTBenchError(
-            f"row {row} of {source} has the value {numbers[row].item():g} {values.unit}, outside of "
-            f"the bins from {values.low:g} to {values.high:g}; widen them at values"
+            f"row {row} of {source} has the value {numbers[row].item():g} {values.unit}, outside "
+            f"of the bins from {values.low:g} to {values.high:g}; widen them at values"
         )
 
 
@@ -233,11 +233,10 @@ def _turned(protocol: Numbers, dataset: Dataset, seed: int) -> tuple[Rows, Rows]
     even = (torch.arange(tested, dtype=torch.float64) + 0.5) / tested
     even = values.low + even * (values.high - values.low)
     chosen, testing = order[: len(bins)], order[len(bins) : len(bins) + tested]
-    if not own:
-        of_test = torch.randperm(len(dataset.test), generator=_chance(protocol, seed, "test"))
-        testing = of_test[:tested]
-    source = dataset.train if own else dataset.test
-    assert source is not None
+    source = dataset.train
+    if dataset.test is not None:
+        source = dataset.test
+        testing = torch.randperm(len(source), generator=_chance(protocol, seed, "test"))[:tested]
     return (
         Rows(turned(dataset.train.inputs_at(chosen), angles), angles),
         Rows(turned(source.inputs_at(testing), even), even),

@@ -59,7 +59,9 @@ class RegressionTrack(Track[Numbers]):
         error("medium", "medium", "", FIRST),
         error("few", "few", "", FIRST),
         error("worst_bin", "worst", "*worst*: MAE of the worst bin", FIRST),
-        error("geometric_mean", "GM", "*GM*: geometric mean of absolute errors, in all and by bins"),
+        error(
+            "geometric_mean", "GM", "*GM*: geometric mean of absolute errors, in all and by bins"
+        ),
         error("many_geometric", "GM many"),
         error("medium_geometric", "GM medium"),
         error("few_geometric", "GM few"),

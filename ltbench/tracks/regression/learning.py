@@ -40,16 +40,17 @@ class Valued(Recipe):
         return train
 
     def sampling_weights(self, labels: Tensor, run: Run) -> Tensor | None:
-        owner = self.owner("sampling_weights", run)
-        given = labels if of_values(owner) else run.granted.bins(labels)
-        self.drawn = owner.sampling_weights(given, run)
+        chain, self.drawn = self.chain("sampling_weights", run), None
+        if chain and run.train is not None:  # a probe of phases has no rows
+            given = labels if of_values(chain[0]) else run.granted.bins(labels)
+            self.drawn = chain[0].sampling_weights(given, run)
         return self.drawn
 
     def prepare(self, run: Run) -> None:
         """Methods prepare once `run.seen` are the shares of bins as they are drawn."""
         if run.train is not None:
             run.seen = shares(run.granted.bins(run.train.labels), self.drawn, run.counts)
-        super().prepare(run)
+            super().prepare(run)
 
     def batch(self, batch: Batch, run: Run) -> Batch:
         for method in self.chain("batch", run):

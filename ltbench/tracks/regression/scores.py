@@ -19,7 +19,7 @@ def scored(
     counts: Sequence[int],
     borders: tuple[int, int],
 ) -> Scores:
-    """Every measure of N test rows, whose `bins` [N] had so many training rows in all, `counts` [B].
+    """Every measure of N test rows, whose `bins` [N] had `counts` [B] training rows.
 
     Groups are of rows: those of bins with fewer training rows than the first border are few, with
     more than the second many. A group without rows has None.

@@ -85,9 +85,7 @@ def time_plain(
     def begins(protocol: Numbers, parts: Parts, seed: int, device: torch.device) -> Run:
         return begin(protocol, parts, scale, seed, device)
 
-    return classification.time_plain(
-        protocol, parts, seed, device, steps, begins, Valued(Method())
-    )
+    return classification.time_plain(protocol, parts, seed, device, steps, begins, Valued(Method()))
 
 
 def seconds(protocol: Numbers, dataset: Dataset, device: torch.device) -> float:
