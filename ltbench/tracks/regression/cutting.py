@@ -48,7 +48,7 @@ def load(registry: Finder, protocol: Numbers) -> dict[str, Dataset]:
 
 
 def _table(registry: Finder, source: str) -> WholeTable:
-    """A table of the user's own, of a plugin, or of the data folder."""
+    """A table of the user's own, of a plugin, or of the data folder or one in it."""
     if source in registry.data:
         return read_file(Path(registry.data[source]))
     if source in registry.datasets_of_plugins():
@@ -56,9 +56,9 @@ def _table(registry: Finder, source: str) -> WholeTable:
         if not isinstance(found, WholeTable):
             raise LTBenchError(f"data set {source} is none of a table; its load() gives no frame")
         return found
-    for ending in ENDINGS:
-        path = data_folder() / f"{source}{ending}"
-        if path.exists():
+    folders = [data_folder(), *sorted(data_folder().glob("*/"))]
+    for path in (folder / f"{source}{ending}" for folder in folders for ending in ENDINGS):
+        if path.is_file():
             return read_file(path)
     known = [*registry.data, *registry.datasets_of_plugins()]
     where = f"nor is it in {data_folder()}; --data {source}=FILE names one"

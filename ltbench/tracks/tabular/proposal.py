@@ -100,7 +100,7 @@ def _refuse_no_classes(title: str, table: WholeTable) -> None:
         fractions = bool((column.dropna() % 1 != 0).any())
         if different > MANY_NUMBERS and (fractions or different > len(column) / ROWS_OF_AMOUNTS):
             raise LTBenchError(
-                f"column {title!r} holds {different} different numbers; is regression meant? "
+                f"column {title!r} holds {different} different numbers; is the number itself meant? "
                 f"ltbench compares classifiers: {way_out}, or cut them by edges in a protocol"
             )
         return
