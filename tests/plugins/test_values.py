@@ -224,7 +224,7 @@ def test_fds_refuses_rows_that_are_mixed():
     run, values = run_of([2, 2]), double([0.5, 1.5])
     mixed = Batch(torch.zeros(2, 2), [(values, 0.5), (values.flip(0), 0.5)], torch.arange(2))
     with pytest.raises(LTBenchError, match="fds needs the value of each row"):
-        FDS().batch(mixed, run)
+        FDS().extra(Output((), mixed.inputs), mixed, run)
 
 
 def test_bmc_is_that_of_the_released_code_of_several_dimensions():
