@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from msgspec import structs
+from msgspec import structs, to_builtins
+from PIL import Image
 
 from ltbench import LTBenchError, Method, Recipe, Rows, Unmet, protocol, recipe
 from ltbench.commands.main import main
 from ltbench.contract.context import Batch, Phase, Run
 from ltbench.datasets import Dataset, built_in
 from ltbench.datasets.tables import whole
-from ltbench.registry.registry import installed
+from ltbench.registry.registry import Registry, installed
 from ltbench.testing.report import Failure
 from ltbench.tracks.regression import checks
 from ltbench.tracks.regression.contract import Regression, ValueGrants, binned
@@ -143,6 +144,22 @@ def test_classes_that_are_called_by_numbers_have_values():
     assert found.train.labels.tolist() == [7, 61, 61] == found.test.labels.tolist()
     with pytest.raises(LTBenchError, match="class 'old' of faces is called by no number"):
         of_names(Dataset(rows, ("7", "old")), ages, "faces")
+
+
+def test_a_folder_for_each_age_is_a_source(tmp_path):
+    for age, images in ((7, 6), (31, 3), (90, 1)):
+        (tmp_path / str(age)).mkdir()
+        for k in range(images):
+            Image.new("RGB", (9, 9), (age, k, 0)).save(tmp_path / str(age) / f"{k}.png")
+    registry = Registry(data={"agedb": tmp_path})
+    fixed = registry.protocol("agedb-dir")
+    fixed = structs.replace(fixed, data=structs.replace(fixed.data, size=8))
+    (dataset,) = load(registry, fixed).values()
+    parts = cut(fixed, dataset, 0)
+    assert sorted(parts.train.labels.tolist()) == [7] * 4 + [31] * 2 + [90]
+    assert sorted(parts.test().labels.tolist()) == [7, 7, 31]
+    assert torch.equal(parts.train.inputs[:, 0, 0, 0].double(), parts.train.labels)
+    assert [parts.class_counts[age - 1] for age in (7, 31, 90)] == [4, 2, 1]
 
 
 def test_validation_rows_are_the_last_of_each_bin():
@@ -346,8 +363,6 @@ def test_images_that_do_not_fit_are_refused(key, value, words):
     ],
 )
 def test_protocols_that_make_no_sense_are_refused(changed, words):
-    from msgspec import to_builtins
-
     content = to_builtins(protocol("digits-rotation-lt"))
     content.pop("track")
     for table, keys in changed.items():
