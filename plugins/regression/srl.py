@@ -27,9 +27,9 @@ class SRL(Regression):
     slope. Those are brought on at each epoch by an exponential mean; the first epoch is plain.
 
     Departures: the smooth term is the paper's. The released code has cosines in its place, with a
-    part of their variance, and the sign of which is turned round in two of its three files; weights
-    are those of its files of text, tried at no other; bins without rows have no part; and features
-    that the surrogate is brought on by are those of a network that evaluates.
+    part of their variance, and the sign of which is turned round in two of its three files; the
+    weights are our choice, as those of its files differ by a factor of 100,000; bins without rows
+    have no part; and the features that bring the surrogate on are of a network that evaluates.
     """
 
     name = "srl"
