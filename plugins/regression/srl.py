@@ -28,7 +28,7 @@ class SRL(Regression):
 
     Departures: the smooth term is the paper's. The released code has cosines in its place, with a
     part of their variance, and the sign of which is turned round in two of its three files; the
-    weights are our choice, as those of its files differ by a factor of 100,000; bins without rows
+    weights are our choice, as those of its files differ by up to 100,000 times; bins without rows
     have no part; and the features that bring the surrogate on are of a network that evaluates.
     """
 
