@@ -21,6 +21,7 @@ from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
+from ltbench.tracks.regression import track as regression
 from ltbench.tracks.robust import track as robust
 from ltbench.tracks.semi import track as semi
 
@@ -85,6 +86,12 @@ TRACKS = {
         'base = "digits-semi-consistent"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "regression": (
+        regression,
+        'base = "digits-rotation-lt"\nname = "small"\n'
+        '[imbalance]\nprofile = "exponential"\nn_max = 16\nfactor = 8\nclass_order = "seed"\n'
+        'draw = "seed"\n[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -132,12 +139,14 @@ def methods_of(track):
                 yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
                 yield name
+            if track == "regression" and "values" in method.needs:
+                yield name
             elsewhere = distils or compresses or OWN & method.needs
             if track == "recognition" and not elsewhere:
                 yield name
 
 
-OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
+OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels", "values"}
 """Needs that one track supplies."""
 EVERY = [
     *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),
@@ -151,6 +160,10 @@ EVERY = [
     ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
     ("semi", "fixmatch+crest(plus=True)"),
     ("semi", "fixmatch+daso(warmup=0.0)+abc"),
+    ("regression", "erm"),
+    ("regression", "lds+conr+fds+rrt"),
+    ("regression", "oversampling+ranksim"),
+    ("regression", "undersampling+balanced-mse(form='bni')"),
     ("recognition", "crt+mixup"),
     ("recognition", "ldam+drw"),
     ("recognition", "imbsam+logit-adjustment"),

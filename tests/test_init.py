@@ -182,8 +182,8 @@ TABLE = {"a": range(60), "b": [0.5, 1.5, 2.5] * 20}
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ([k / 7 for k in range(60)], "is regression meant?"),
-        ([*range(60)], "is regression meant?"),
+        ([k / 7 for k in range(60)], "is the number itself meant?"),
+        ([*range(60)], "is the number itself meant?"),
         (["same"] * 60, "it has one class"),
         (["rare"] + ["common"] * 59, "class rare has 1 row"),
         ([f"2024-01-{1 + k % 28:02}" for k in range(60)], "holds dates, which are no classes"),

@@ -29,6 +29,7 @@ KINDS = (
     "boards/digits-federated.html",
     "boards/digits-incremental.html",
     "boards/digits-robust.html",
+    "boards/digits-rotation-lt.html",
     "boards/digits-semi-consistent.html",
 )
 """A page of every kind, and a board of every track."""

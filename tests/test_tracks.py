@@ -9,7 +9,7 @@ from ltbench.results import records
 
 SHIPPED = {
     *("compression", "distillation", "domains", "federated", "incremental", "recognition"),
-    *("robust", "semi", "tabular"),
+    *("regression", "robust", "semi", "tabular"),
 }
 
 COUNTING = '''

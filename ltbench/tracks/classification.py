@@ -202,8 +202,17 @@ def _take(rows: Rows, classes: list[NDArray[np.int64]]) -> Chosen:
     return Chosen.out_of(rows, torch.from_numpy(np.concatenate(classes)))
 
 
-def begin(protocol: Classification, parts: Parts, seed: int, device: torch.device) -> Run:
-    """A run at its start: with the facts of the training rows and a fresh network."""
+def begin(
+    protocol: Classification,
+    parts: Parts,
+    seed: int,
+    device: torch.device,
+    outputs: int | None = None,
+) -> Run:
+    """A run at its start: with the facts of the training rows and a fresh network.
+
+    That has so many `outputs`, one a class where nothing is said.
+    """
     budget = protocol.budget
     labels = parts.train.labels.to(device)
     counts = labels.bincount(minlength=len(parts.class_counts)).to(torch.float32)
@@ -238,7 +247,9 @@ def begin(protocol: Classification, parts: Parts, seed: int, device: torch.devic
     run.rng = generator(run, "methods")
     network = dict(protocol.network)
     with seeded(run, "network"):
-        model = models.build(network.pop("name"), parts.train.shape, run.num_classes, network)
+        model = models.build(
+            network.pop("name"), parts.train.shape, outputs or run.num_classes, network
+        )
     if run.views.channels_last:
         model = model.to(memory_format=torch.channels_last)
     run.model = model.to(device)
@@ -251,8 +262,13 @@ def time_plain(
     seed: int,
     device: torch.device,
     steps: int | None = None,
+    begins: Callable[..., Run] = begin,
+    plain: Method | None = None,
 ) -> float:
-    """The work of plain training for the whole budget, told from a stretch of `steps`."""
+    """The work of plain training for the whole budget, told from a stretch of `steps`.
+
+    `begins` makes a run of these arguments but the last, `plain` is what plain training is.
+    """
     batch_size, budget = protocol.budget.batch_size, protocol.budget.epochs
     whole = len(portions(len(parts.train), batch_size)) * budget
     wanted = steps or max(2 * WARM_UP_STEPS, round(REFERENCE_SHARE * whole))
@@ -261,10 +277,10 @@ def time_plain(
     epochs = math.ceil(wanted / an_epoch)
     work = []
     for length in (0, epochs):
-        run = begin(protocol, parts, seed, device)
+        run = begins(protocol, parts, seed, device)
         run.phase = replace(run.phase, epochs=length)
         with events.heard_by(None), Clock(device) as clock:
-            train(Method(), rows, run, batch_size)
+            train(plain or Method(), rows, run, batch_size)
         work.append(clock.work)
     before, stretch = work
     return before + (stretch - before) * whole / (epochs * an_epoch)

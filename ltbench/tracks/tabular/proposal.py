@@ -100,8 +100,9 @@ def _refuse_no_classes(title: str, table: WholeTable) -> None:
         fractions = bool((column.dropna() % 1 != 0).any())
         if different > MANY_NUMBERS and (fractions or different > len(column) / ROWS_OF_AMOUNTS):
             raise LTBenchError(
-                f"column {title!r} holds {different} different numbers; is regression meant? "
-                f"ltbench compares classifiers: {way_out}, or cut them by edges in a protocol"
+                f"column {title!r} holds {different} different numbers; is the number "
+                f"itself meant? ltbench compares classifiers: {way_out}, or cut them by edges in a "
+                "protocol"
             )
         return
     if of_words(column) and different > 2 and _is_of_dates(title, column, table):
