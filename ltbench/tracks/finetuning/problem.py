@@ -1,0 +1,47 @@
+"""The protocols of fine-tuning: what networks were trained on before, and how."""
+
+from typing import Literal
+
+from ltbench.protocols.schema import (
+    AtLeastOne,
+    Budget,
+    Classification,
+    NonNegative,
+    Positive,
+    Table,
+)
+
+
+class Upstream(Table, frozen=True):
+    """Networks that the protocol trains before, plainly, on rows that are in no other part.
+
+    Each of so many `models` has a tail of its rows from `n_max` down by `factor`, exponentially,
+    along an order of classes that the seed draws: another for each model, or one for all. Of one
+    class a smaller part of rows is the beginning of a larger one. `budget` is the training.
+    """
+
+    models: AtLeastOne
+    orders: Literal["different", "same"]
+    n_max: AtLeastOne
+    factor: Positive
+    budget: Budget
+
+    def __post_init__(self) -> None:
+        if self.factor < 1:
+            raise ValueError(f"factor {self.factor:g} must be 1 or more")
+
+
+class Finetuning(Classification, frozen=True, kw_only=True, tag="finetuning"):
+    """Networks that were trained before, upstream, learn the classes of an imbalanced set.
+
+    Gaussian `noise` of that standard deviation, in units of stored inputs, is added to every row of
+    the source, the same in all cells.
+    """
+
+    upstream: Upstream
+    noise: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data.label_noise:
+            raise ValueError("label_noise is not for this track - at data")
