@@ -6,26 +6,26 @@ from typing import Annotated
 from msgspec import Meta
 from torch import nn
 
-from ltbench import Integer, LTBenchError, hookimpl
+from ltbench import Integer, LogUniform, LTBenchError, Positive, hookimpl
 from ltbench.tracks.finetuning.contract import BACKBONES, FineTuner, Frozen
 
 
 class LoRA(FineTuner):
-    """Freezes the network, and puts beside its linear layers x A B / rank, which learns.
+    """Freezes the network, and puts beside its linear layers x A B alpha / rank, which learns.
 
-    A is drawn, B starts at 0, so that the network starts as it was; the factor 1 / rank is that of
-    LIFT's code. A convolution has the bypass too, A of its own window and B of one pixel; one of
-    several groups has none. The first layer has none where there are others: our choice, as papers
-    have them on the attention of transformers.
+    A is drawn, B starts at 0, so that the network starts as it was. `alpha` is 1 in LIFT's code,
+    and a choice in the paper. A convolution has the bypass too, A of its own window and B of one
+    pixel; one of several groups has none. The first layer has none where there are others: our
+    choice, as papers have them on the attention of transformers.
     """
 
     name = "lora"
     reference = "arXiv:2106.09685"
     needs = frozenset({BACKBONES})
-    space = {"rank": Integer(1, 16)}
+    space = {"rank": Integer(1, 16), "alpha": LogUniform(0.5, 16.0)}
 
-    def __init__(self, rank: Annotated[int, Meta(ge=1)] = 4):
-        self.rank = rank
+    def __init__(self, rank: Annotated[int, Meta(ge=1)] = 4, alpha: Positive = 1.0):
+        self.rank, self.alpha = rank, alpha
 
     def tune(self, network, run):
         frozen = Frozen(network)
@@ -34,7 +34,7 @@ class LoRA(FineTuner):
             raise LTBenchError(f"lora: {type(network).__name__} has no layer for a bypass")
         for name in layers[1:] or layers:
             layer = frozen.body.get_submodule(name)
-            frozen.body.set_submodule(name, Bypassed(layer, self.rank))
+            frozen.body.set_submodule(name, Bypassed(layer, self.rank, self.alpha))
         return frozen
 
 
@@ -57,7 +57,7 @@ def passable(network):
 class Bypassed(nn.Module):
     """A layer, plus a bypass of it through `rank` numbers, or as many channels."""
 
-    def __init__(self, layer, rank):
+    def __init__(self, layer, rank, alpha=1.0):
         super().__init__()
         self.layer = layer
         if isinstance(layer, nn.Conv2d):
@@ -74,7 +74,7 @@ class Bypassed(nn.Module):
                 nn.Linear(layer.in_features, rank, bias=False),
                 nn.Linear(rank, layer.out_features, bias=False),
             )
-        self.scaling = 1 / rank
+        self.scaling = alpha / rank
         self.to(layer.weight.device)
         self.reset_parameters()
 

@@ -38,23 +38,26 @@ def cut(protocol: Finetuning, dataset: Dataset, seed: int) -> Cut:
     labels, classes = dataset.train.labels.numpy(), len(dataset.classes)
     counts = class_counts("exponential", upstream.n_max, upstream.factor, classes)
     drawn = shuffled_classes(labels, classes, seed if protocol.imbalance.draw == "seed" else 0)
-    learned = max(protocol.imbalance.class_counts([len(rows) for rows in drawn]))
+    learned = np.array(parts.class_counts)
+    if parts.validation is not None:
+        learned += parts.validation.labels.bincount(minlength=classes).numpy()
     held = protocol.data.test_per_class or 0
-    left = [rows[learned : len(rows) - held] for rows in drawn]
-    fewest = min(map(len, left))
-    if fewest < upstream.n_max:
-        raise LTBenchError(
-            f"{protocol.name} trains upstream on {upstream.n_max} rows of a class, but a class has "
-            f"{fewest} beside {learned} to learn and {held} to test on; lower upstream.n_max"
-        )
+    left = [rows[n : len(rows) - held] for rows, n in zip(drawn, learned, strict=True)]
+    tails = [
+        [counts[rank] for rank in order.argsort()] for order in orders(protocol, classes, seed)
+    ]
+    for c, wanted in enumerate(map(max, zip(*tails, strict=True))):
+        if len(left[c]) < wanted:
+            raise LTBenchError(
+                f"{protocol.name} trains upstream on {wanted} rows of class {dataset.classes[c]}, "
+                f"of which {len(left[c])} are left by {learned[c]} to learn and {held} to test on; "
+                "lower upstream.n_max"
+            )
     return Cut(
         parts,
         tuple(
             taken(dataset.train, np.concatenate([left[c][:rows] for c, rows in enumerate(tail)]))
-            for tail in (
-                [counts[rank] for rank in order.argsort()]
-                for order in orders(protocol, classes, seed)
-            )
+            for tail in tails
         ),
     )
 
