@@ -10,6 +10,7 @@ from ltbench.results import records
 SHIPPED = {
     *("compression", "distillation", "domains", "federated", "incremental", "recognition"),
     *("robust", "semi", "tabular"),
+    "finetuning",
 }
 
 COUNTING = '''
