@@ -80,7 +80,8 @@ TAIL = [70, 47, 31, 21, 14, 9, 6, 4, 2, 2]
 
 def test_the_largest_class_of_an_order_has_the_most_rows():
     fixed = short()
-    for order, counts in zip(orders(fixed, 10, 4), cut(fixed, DIGITS, 4).counts, strict=True):
+    drawn, found = orders(fixed.upstream, 10, 4), cut(fixed, DIGITS, 4).counts
+    for order, counts in zip(drawn, found, strict=True):
         assert [counts[c] for c in order] == TAIL
 
 
@@ -124,15 +125,15 @@ def test_recipes_of_a_seed_share_upstream_models_and_seeds_do_not():
 def test_upstream_models_that_were_kept_are_the_same_to_the_bit(monkeypatch):
     fixed = short()
     rows = cut(fixed, DIGITS, 0).upstream
-    made = [digest(one) for one in upstream.Upstream(fixed, rows, 0, CPU)()]
+    made = [digest(one) for one in upstream.Trained(fixed, rows, 0, CPU)()]
     upstream._networks.clear()
     monkeypatch.setattr(upstream, "train", None)  # nobody trains again
-    assert [digest(one) for one in upstream.Upstream(fixed, rows, 0, CPU)()] == made
+    assert [digest(one) for one in upstream.Trained(fixed, rows, 0, CPU)()] == made
 
 
 def test_damaged_upstream_models_are_refused_in_a_line():
     fixed = short()
-    maker = upstream.Upstream(fixed, cut(fixed, DIGITS, 0).upstream, 0, CPU)
+    maker = upstream.Trained(fixed, cut(fixed, DIGITS, 0).upstream, 0, CPU)
     maker()
     (path,) = (kept_networks.cache_folder() / "backbones").glob("*.pt")
     path.write_bytes(b"torn")
@@ -152,7 +153,7 @@ def test_plain_training_lets_all_of_the_first_model_learn():
 def test_networks_begin_with_one_head_and_the_model_as_the_first():
     fixed = short()
     found = cut(fixed, DIGITS, 0)
-    before = upstream.Upstream(fixed, found.upstream, 0, CPU)()
+    before = upstream.Trained(fixed, found.upstream, 0, CPU)()
     given = begin(fixed, found.parts, before, 0, CPU)
     heads = [network.head.weight for network in given.granted.networks]
     assert torch.equal(heads[0], heads[1]) and torch.equal(heads[0], heads[2])
@@ -172,7 +173,7 @@ def test_a_cell_that_travels_holds_no_row_but_its_own():
     given = divide(short(), 0, DIGITS).given
     travelled = pickle.loads(pickle.dumps(given))
     assert len(travelled.train) == 157
-    assert [len(rows) for rows in travelled.beside] == [sum(TAIL)] * 3
+    assert [len(rows) for rows in travelled.beside.rows] == [sum(TAIL)] * 3
     assert len(pickle.dumps(given)) < 4 * len(pickle.dumps(given.train.inputs.clone())) + 300_000
 
 

@@ -10,12 +10,12 @@ from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
 from ltbench.protocols.imbalance import class_counts, shuffled_classes
 from ltbench.tracks.classification import Parts, split
-from ltbench.tracks.finetuning.problem import Finetuning
+from ltbench.tracks.finetuning.problem import Finetuning, Upstream
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The rows of a cell: its parts, and those of each upstream model."""
+    """The rows of a cell: its parts, and those of each model that the protocol trains upstream."""
 
     parts: Parts
     upstream: tuple[Rows, ...]
@@ -35,6 +35,8 @@ def cut(protocol: Finetuning, dataset: Dataset, seed: int) -> Cut:
     """
     dataset = noisy(dataset, protocol.noise)
     parts, upstream = split(protocol, dataset, seed), protocol.upstream
+    if upstream is None:
+        return Cut(parts, ())
     labels, classes = dataset.train.labels.numpy(), len(dataset.classes)
     counts = class_counts("exponential", upstream.n_max, upstream.factor, classes)
     drawn = shuffled_classes(labels, classes, seed if protocol.imbalance.draw == "seed" else 0)
@@ -44,7 +46,7 @@ def cut(protocol: Finetuning, dataset: Dataset, seed: int) -> Cut:
     held = protocol.data.test_per_class or 0
     left = [rows[n : len(rows) - held] for rows, n in zip(drawn, learned, strict=True)]
     tails = [
-        [counts[rank] for rank in order.argsort()] for order in orders(protocol, classes, seed)
+        [counts[rank] for rank in order.argsort()] for order in orders(upstream, classes, seed)
     ]
     for c, wanted in enumerate(map(max, zip(*tails, strict=True))):
         if len(left[c]) < wanted:
@@ -62,9 +64,8 @@ def cut(protocol: Finetuning, dataset: Dataset, seed: int) -> Cut:
     )
 
 
-def orders(protocol: Finetuning, classes: int, seed: int) -> list[np.ndarray]:
+def orders(upstream: Upstream, classes: int, seed: int) -> list[np.ndarray]:
     """The classes [C] from the largest to the smallest, for each upstream model."""
-    upstream = protocol.upstream
     draws = range(upstream.models) if upstream.orders == "different" else [0] * upstream.models
     return [np.random.RandomState([seed, 1 + k]).permutation(classes) for k in draws]
 

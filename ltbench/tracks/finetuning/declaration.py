@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-import torch
 
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Arrays, Check, Followed, Track
-from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure, share
 from ltbench.tracks import classification
 from ltbench.tracks.finetuning.contract import FineTuner
-from ltbench.tracks.finetuning.cutting import cut
 from ltbench.tracks.finetuning.problem import Finetuning
 from ltbench.tracks.finetuning.track import (
     LEARNED,
@@ -21,7 +18,9 @@ from ltbench.tracks.finetuning.track import (
     OfUpstream,
     answer,
     divide,
+    load,
     measured,
+    plan,
     seconds,
 )
 
@@ -78,17 +77,12 @@ class FinetuningTrack(Track[Finetuning]):
         *(measure for measure in CLASSIFICATION if measure.name != "balanced_accuracy"),
     )
 
-    load = staticmethod(classification.load)
+    load = staticmethod(load)
+    plan = staticmethod(plan)
     seconds = staticmethod(seconds)
     divide = staticmethod(divide)
     answer = staticmethod(answer)
     step = staticmethod(classification.step)
-
-    def plan(
-        self, protocol: Finetuning, sources: Mapping[str, Dataset], device: torch.device
-    ) -> None:
-        rows = cut(protocol, sources[""], 0)
-        classification.begin(protocol, rows.parts, 0, torch.device("cpu"))
 
     def checks(self, recipe: Recipe) -> Mapping[str, Check]:
         from ltbench.tracks.finetuning.checks import checks

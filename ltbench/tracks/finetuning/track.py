@@ -1,12 +1,15 @@
 """Finetuning: networks that were trained before learn an imbalanced set, scored on the test split.
 
-The track trains the networks, upstream, on rows of their own, in which other classes are rare. A
-recipe goes on from the first of them, or from several, on the rows to learn, downstream.
+The track trains the networks, upstream, on rows of their own, in which other classes are rare, or
+reads weights of somebody else. A recipe goes on from the first of them, or from several, on the
+rows to learn, downstream.
 """
 
 import copy
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from ltbench.contract.track import (
     Arrays,
     Asked,
     Divided,
+    Finder,
     Followed,
     Outcome,
     around,
@@ -40,11 +44,12 @@ from ltbench.tracks.classification import (
     time_plain,
 )
 from ltbench.tracks.dividing import Given, asked
+from ltbench.tracks.finetuning import weights
 from ltbench.tracks.finetuning.contract import BACKBONES, FinetuningGrants, Tuning
 from ltbench.tracks.finetuning.cutting import cut
 from ltbench.tracks.finetuning.problem import Finetuning
 from ltbench.tracks.finetuning.scores import grouped
-from ltbench.tracks.finetuning.upstream import Networks, Upstream
+from ltbench.tracks.finetuning.upstream import Beside, Networks, obtained
 from ltbench.tracks.kept_networks import digest
 from ltbench.tracks.learning import learned
 from ltbench.training.engine import answered, seeded
@@ -55,10 +60,53 @@ LEARNED = "trained_parameters"
 
 class OfUpstream(Struct, frozen=True):
     """What a record keeps beside its measures: the rows of each class [models, C] that upstream
-    models were trained on, and a hash of the weights of each."""
+    models were trained on, as far as they are known, and a hash of each."""
 
     counts: list[list[int]]
     networks: list[str]
+
+
+@dataclass(frozen=True)
+class Source(Dataset):
+    """The rows, with the files of weights that the protocol names."""
+
+    files: tuple[Path, ...] = ()
+
+
+def load(registry: Finder, protocol: Finetuning) -> dict[str, Dataset]:
+    """The protocol's one data set, with its files of weights.
+
+    Raises:
+        LTBenchError: one of them cannot be had.
+    """
+    (dataset,) = classification.load(registry, protocol).values()
+    files = tuple(weights.place(one.file, registry.data) for one in protocol.pretrained)
+    kept = dataset.train, dataset.classes, dataset.test, dataset.fingerprint, dataset.notes
+    return {"": Source(*kept, files=files)}
+
+
+def plan(protocol: Finetuning, sources: Mapping[str, Dataset], device: torch.device) -> None:
+    """Makes sure that cells can begin.
+
+    Raises:
+        LTBenchError: the protocol does not fit its data, or weights do not fit its network.
+    """
+    dataset, cpu = sources[""], torch.device("cpu")
+    parts = cut(protocol, dataset, 0).parts
+    classification.begin(protocol, parts, 0, cpu)
+    for pretrained in protocol.pretrained:
+        if len(pretrained.counts) not in (0, len(dataset.classes)):
+            raise LTBenchError(
+                f"weights {pretrained.file!r} count {len(pretrained.counts)} classes, but "
+                f"{protocol.data.source} has {len(dataset.classes)}"
+            )
+    if protocol.pretrained:
+        obtained(protocol, parts, Beside((), files_of(dataset)), 0, cpu)
+
+
+def files_of(dataset: Dataset) -> tuple[Path, ...]:
+    """The files of weights that came with a data set."""
+    return dataset.files if isinstance(dataset, Source) else ()
 
 
 def seconds(protocol: Finetuning, dataset: Dataset, device: torch.device) -> float:
@@ -66,14 +114,16 @@ def seconds(protocol: Finetuning, dataset: Dataset, device: torch.device) -> flo
 
     Measured for a moment.
     """
-    rows = cut(protocol, dataset, 0)
-    before = structs.replace(protocol, budget=protocol.upstream.budget)
+    rows, upstream = cut(protocol, dataset, 0), protocol.upstream
     work = classification.seconds(protocol, dataset, device)
+    if upstream is None:
+        return work
+    before = structs.replace(protocol, budget=upstream.budget)
     parts = Parts(rows.upstream[0], None, lambda: rows.upstream[0], rows.counts[0])
-    upstream = time_plain(before, parts, 0, device) * protocol.upstream.models
+    whole = time_plain(before, parts, 0, device) * upstream.models
     if device.type == "cpu":
-        upstream /= protocol.compute.threads  # it is that of all threads
-    return work + upstream / len(protocol.recipes)
+        whole /= protocol.compute.threads  # it is that of all threads
+    return work + whole / len(protocol.recipes)
 
 
 def begin(
@@ -98,7 +148,7 @@ def divide(
     """The data of a cell: rows to learn, rows of upstream models, test inputs to be asked, and
     labels to mark with."""
     rows, classes = cut(protocol, dataset, seed), len(dataset.classes)
-    parts = rows.parts
+    parts, counts = rows.parts, rows.counts or [[*one.counts] for one in protocol.pretrained]
     test = cache(parts.test)
     paper = cache(lambda: asked(test(), seed))
 
@@ -108,8 +158,8 @@ def divide(
             protocol, parts, test().labels, answer.scores[place], answer.predicted[place]
         )
         recall = recalls_of(predictions.labels, predictions.predicted, classes)
-        details = OfUpstream(rows.counts, str(answer.told["networks"]).split())
-        groups = grouped(as_floats(recall), rows.counts[0], parts.class_counts)
+        details = OfUpstream(counts, str(answer.told["networks"]).split())
+        groups = grouped(as_floats(recall), counts[0], parts.class_counts)
         return Outcome(
             measures=scored | groups | {LEARNED: float(answer.told[LEARNED])},
             timing=answer.timing,
@@ -122,7 +172,8 @@ def divide(
             stage=answer.stage,
         )
 
-    given = Given(parts.train, parts.validation, parts.class_counts, classes, rows.upstream)
+    beside = Beside(rows.upstream, files_of(dataset))
+    given = Given(parts.train, parts.validation, parts.class_counts, classes, beside)
     return Divided(given, lambda: paper()[0], mark, classes)
 
 
@@ -137,12 +188,12 @@ def answer(
     """Goes on from the upstream models on what was given, then says what test rows are."""
     refuse_unmet(protocol, recipe, given.classes)
     parts, tuning = given.parts, Tuning(*recipe.methods)
-    networks = Upstream(protocol, given.beside, seed, device)()
-    hashes = [digest(network) for network in networks]
+    networks, hashes = obtained(protocol, parts, given.beside, seed, device)
+    before = [digest(network) for network in networks]
     begins = partial(begin, protocol, parts, networks, seed, device)
     plain = partial(time_plain, protocol, parts, seed, device)
     made = learned(protocol, tuning, parts, begins, plain)
-    if hashes != [digest(network) for network in networks]:
+    if before != [digest(network) for network in networks]:
         raise LTBenchError(f"{recipe.text} changed an upstream model, which all recipes share")
 
     run, model = made.run, made.model

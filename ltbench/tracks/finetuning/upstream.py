@@ -1,7 +1,8 @@
-"""Upstream models: networks that the protocol trains before anything else, for all its recipes."""
+"""Upstream models: trained by the protocol before anything else, or read from files of weights."""
 
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import torch
 from msgspec import structs
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 
 from ltbench.contract.context import Rows, Run
 from ltbench.contract.method import Method
+from ltbench.protocols.schema import Budget
 from ltbench.tracks import kept_networks
 from ltbench.tracks.classification import Parts, begin
+from ltbench.tracks.finetuning import weights
 from ltbench.tracks.finetuning.problem import Finetuning
+from ltbench.tracks.kept_networks import digest
 from ltbench.training import events
 from ltbench.training.engine import stream_seed, train
 
@@ -22,8 +26,39 @@ Networks = tuple[nn.Module, ...]
 
 
 @dataclass(frozen=True)
-class Upstream:
-    """The upstream models of a cell, trained plainly; the last epoch counts.
+class Beside:
+    """What a cell is given beside rows to learn: the `rows` of each upstream model that is to be
+    trained, or the `files` of those that are read."""
+
+    rows: tuple[Rows, ...]
+    files: tuple[Path, ...] = ()
+
+
+def obtained(
+    protocol: Finetuning, parts: Parts, beside: Beside, seed: int, device: torch.device
+) -> tuple[Networks, list[str]]:
+    """The upstream models of a cell in evaluation mode, not to be changed, and a hash of each: of
+    the weights of one that was trained, of the file that another was read from.
+
+    Raises:
+        LTBenchError: what is kept is damaged, or a file of weights does not fit.
+    """
+    if protocol.upstream is not None:
+        trained = Trained(protocol, beside.rows, seed, device)()
+        return trained, [digest(network) for network in trained]
+    networks, hashes = [], []
+    for path, pretrained in zip(beside.files, protocol.pretrained, strict=True):
+        state, found = weights.read(path, pretrained)
+        network = begin(protocol, parts, seed, device).model
+        assert network is not None
+        networks.append(weights.put(network, state, f"weights {path}").eval().requires_grad_(False))
+        hashes.append(found[:16])
+    return tuple(networks), hashes
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Upstream models, trained plainly; the last epoch counts.
 
     They depend on what the key is made of alone, so cells share them: in the process, and on disk,
     where their name tells the hash of their weights.
@@ -57,7 +92,7 @@ class Upstream:
 
     def _fresh(self, k: int) -> Run:
         protocol, rows = self.protocol, self.rows[k]
-        upstream = structs.replace(protocol, budget=protocol.upstream.budget)
+        upstream = structs.replace(protocol, budget=budget_of(protocol))
         counts = rows.labels.bincount(minlength=int(rows.labels.max()) + 1).tolist()
         parts = Parts(rows, None, lambda: rows, counts)
         return begin(upstream, parts, stream_seed(self.seed, f"upstream {k}"), self.device)
@@ -65,7 +100,7 @@ class Upstream:
     def _train(self, key: str) -> Networks:
         models = []
         for k, rows in enumerate(self.rows):
-            run, batch_size = self._fresh(k), self.protocol.upstream.budget.batch_size
+            run, batch_size = self._fresh(k), budget_of(self.protocol).batch_size
             with events.heard_by(None):
                 models.append(train(Method(), rows.to(self.device), run, batch_size))
         kept_networks.write(KIND, key, models)
@@ -77,6 +112,12 @@ class Upstream:
         if kept_networks.read(KIND, key, models) is None:
             return None
         return tuple(model.eval().requires_grad_(False) for model in models)
+
+
+def budget_of(protocol: Finetuning) -> Budget:
+    """The training upstream of a protocol that has one."""
+    assert protocol.upstream is not None
+    return protocol.upstream.budget
 
 
 _networks: dict[str, Networks] = {}
