@@ -18,6 +18,7 @@ from ltbench.tracks.compression import track as compression
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
+from ltbench.tracks.finetuning import track as finetuning
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.robust import track as robust
@@ -84,6 +85,12 @@ TRACKS = {
         'base = "digits-semi-consistent"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "finetuning": (
+        finetuning,
+        'base = "digits-finetune"\nname = "small"\n'
+        "[upstream]\nmodels = 2\n[upstream.budget]\nepochs = 1\n[budget]\nepochs = 2\n"
+        '[network]\nname = "mlp"\nwidths = [8, 8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -127,6 +134,8 @@ def methods_of(track):
                 yield name
             if track == "federated" and "clients" in method.needs:
                 yield name
+            if track == "finetuning" and "backbones" in method.needs:
+                yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
@@ -136,7 +145,7 @@ def methods_of(track):
                 yield name
 
 
-OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
+OWN = {"backbones", "groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
 """Needs that one track supplies."""
 SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [

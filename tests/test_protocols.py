@@ -62,6 +62,8 @@ PINNED = {
     ("cifar10-jpeg-domains-short", 1): "3d798be758cf9407",
     ("digits-domains-held", 1): "bf2a8b73bd3eeb76",
     ("digits-domains", 1): "89a524adfbe98f32",
+    ("digits-finetune", 1): "cfaf827214772058",
+    ("digits-finetune-same", 1): "31ec51d874c986ad",
     ("digits-groups-validation", 1): "302b694eccd81ba3",
     ("digits-groups", 1): "5a8c8a1dd9bf4b7d",
     ("domainnet-mlt", 1): "94300c45dfb3fb35",
