@@ -61,7 +61,7 @@ def test_an_architecture_has_features_and_a_head_of_its_own(name):
     ("name", "message"),
     [
         ("squeezenet1_0", "squeezenet1_0 does not end in a linear layer"),
-        ("resnet81", "unknown architecture 'resnet81'; did you mean resnet"),
+        ("resnet81", "unknown architecture 'resnet81'; did you mean 'resnet18'"),
         ("googlenet", "unknown architecture 'googlenet'"),
     ],
 )

@@ -256,8 +256,8 @@ def test_protocols_that_cannot_be_read_cost_a_package_those_alone(install, proto
     registry.load_all()
     assert [one.reason for one in registry.left_out] == [
         f"protocol {bad}: unknown track 'tallying'; known: compression, counting, distillation, "
-        "domains, federated, incremental, recognition, robust, semi, tabular (ltbench list tracks "
-        "shows all 11)",
+        "domains, federated, finetuning, incremental, recognition, robust, semi, tabular (ltbench "
+        "list tracks shows all 11)",
         f"protocol {worse}: key track is missing",
     ]
     assert registry.protocol("to-three").upto == 3

@@ -70,7 +70,7 @@ class FinetuningTrack(Track[Finetuning]):
             "trained",
             "*trained*: parameters that learn downstream",
             better="lower",
-            unit="parameters",
+            unit="",
             form="{:,.0f}",
             chosen=True,
         ),
