@@ -42,8 +42,8 @@ def place(file: str, given: Mapping[str, str | Path]) -> Path:
     path = Path(given[file]) if file in given else data_folder() / Path(file).expanduser()
     if not path.is_file():
         raise LTBenchError(
-            f"weights {file!r}: there is no file {path}; state its path, or a NAME in its place and "
-            "say --data NAME=FILE"
+            f"weights {file!r}: there is no file {path}; state its path, or a NAME in its place "
+            "and say --data NAME=FILE"
         )
     return path.absolute()
 
