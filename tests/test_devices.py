@@ -19,6 +19,7 @@ from ltbench.tracks.compression import track as compression
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
+from ltbench.tracks.finetuning import track as finetuning
 from ltbench.tracks.incremental import track as incremental
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.regression import track as regression
@@ -92,6 +93,12 @@ TRACKS = {
         '[imbalance]\nprofile = "exponential"\nn_max = 16\nfactor = 8\nclass_order = "seed"\n'
         'draw = "seed"\n[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "finetuning": (
+        finetuning,
+        'base = "digits-finetune"\nname = "small"\n'
+        "[upstream]\nmodels = 2\n[upstream.budget]\nepochs = 1\n[budget]\nepochs = 2\n"
+        '[network]\nname = "mlp"\nwidths = [8, 8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -135,6 +142,8 @@ def methods_of(track):
                 yield name
             if track == "federated" and "clients" in method.needs:
                 yield name
+            if track == "finetuning" and "backbones" in method.needs:
+                yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
@@ -146,7 +155,9 @@ def methods_of(track):
                 yield name
 
 
-OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels", "values"}
+OWN = {
+    *("attack", "backbones", "clients", "groups", "past", "peers", "pool", "pool_labels", "values"),
+}
 """Needs that one track supplies."""
 EVERY = [
     *((track, SHORTER.get(name, name)) for track in TRACKS for name in methods_of(track)),

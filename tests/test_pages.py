@@ -27,6 +27,7 @@ KINDS = (
     "boards/compress-digits.html",
     "boards/digits-domains.html",
     "boards/digits-federated.html",
+    "boards/digits-finetune.html",
     "boards/digits-incremental.html",
     "boards/digits-robust.html",
     "boards/digits-rotation-lt.html",

@@ -65,6 +65,8 @@ PINNED = {
     ("digits-domains-held", 1): "bf2a8b73bd3eeb76",
     ("digits-confounded", 1): "bf64d0b67028268f",
     ("digits-domains", 1): "89a524adfbe98f32",
+    ("digits-finetune", 1): "e2b79d37ebecbf02",
+    ("digits-finetune-same", 1): "740877f95749b5cd",
     ("digits-groups-validation", 1): "302b694eccd81ba3",
     ("digits-groups", 1): "5a8c8a1dd9bf4b7d",
     ("domainnet-mlt", 1): "94300c45dfb3fb35",
