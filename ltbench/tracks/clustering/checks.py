@@ -9,7 +9,7 @@ from msgspec import structs
 from torch import Tensor
 
 from ltbench.contract.context import Rows, Run
-from ltbench.contract.method import Method
+from ltbench.contract.method import Method, hooks
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Answer, Check
 from ltbench.datasets import Dataset
@@ -43,7 +43,8 @@ def checks(recipe: Recipe) -> Mapping[str, Check]:
     if not of_networks or recipe.all_needs - NEEDS or not recipe.all_needs & SUPPLIES:
         return {}
     own = (test_rows_stay_out, withheld_labels_change_nothing)
-    return {**shared(Task(trained)), **named(own)}
+    in_steps = any("unlabelled_loss" in hooks(type(method)) for method in recipe.methods)
+    return {**shared(Task(trained, in_steps)), **named(own)}
 
 
 def trained(
