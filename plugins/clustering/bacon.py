@@ -91,7 +91,7 @@ def surest(soft, shares, rate):
     """Which rows [M] stay: of each predicted class (least share / share)^rate, the surest."""
     sure, told = soft.max(dim=-1)
     number = told.bincount(minlength=len(shares))
-    wanted = (number * (shares.min() / shares) ** rate + 1e-6).ceil()
+    wanted = (number * (shares.min() / shares) ** rate - 1e-6).ceil()
     order = sure.argsort(descending=True, stable=True)
     order = order[told[order].argsort(stable=True)]
     place = torch.empty_like(order)

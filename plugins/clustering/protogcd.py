@@ -1,5 +1,6 @@
 """ProtoGCD: prototypes that stand apart, labels soft and hard (Ma et al., TPAMI 2025)."""
 
+import math
 from typing import Literal
 
 import torch
@@ -63,8 +64,7 @@ def nearness(prototypes):
     unit = normalize(prototypes)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
     alike = (unit @ unit.T / 0.1).masked_fill(itself, -torch.inf)
-    others = torch.tensor(float(max(len(unit) - 1, 1)))
-    return (alike.logsumexp(dim=1) - others.log()).mean()
+    return alike.logsumexp(dim=1).mean() - math.log(max(len(unit) - 1, 1))
 
 
 @hookimpl

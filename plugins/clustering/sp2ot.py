@@ -13,8 +13,9 @@ class SP2OT(P2OT):
     """P2OT whose plans are also paid for rows that share a cluster with their `neighbours`.
 
     From the cost is taken lambda <S, P P'>, with S the likeness of features before training, of
-    each row's nearest alone, and lambda = (1 - rho_t) `strength`. It is majorised by its
-    tangent, so that each of a few plans is one of P2OT with the cost less lambda (S + S') P.
+    each row's nearest alone, and lambda = (1 - rho_t) `strength`. In its place
+    stands its tangent, so that each of a few plans is one of P2OT with the cost less
+    lambda (S + S') P. As S has no diagonal, that is no bound, and the objective may rise.
     Departures: as in P2OT; a plan here sums to the share of rows that is moved, so that
     `strength` is the code's 1000 over the 5120 rows that its plans are over; and tangents begin
     where the plan of the step before ended, with at most `rounds` of them, where the code begins
