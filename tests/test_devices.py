@@ -14,6 +14,7 @@ from ltbench import Unmet, protocol, recipe
 from ltbench.registry.registry import installed
 from ltbench.testing.task import OF_NETWORKS, rows_of
 from ltbench.tracks import classification
+from ltbench.tracks.clustering import track as clustering
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
@@ -84,6 +85,11 @@ TRACKS = {
         'base = "digits-semi-consistent"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "clustering": (
+        clustering,
+        'base = "digits-discovery-5"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[encoder]\nepochs = 1\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -131,12 +137,14 @@ def methods_of(track):
                 yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
                 yield name
+            if track == "clustering" and "rows_to_cluster" in method.needs:
+                yield name
             elsewhere = distils or compresses or OWN & method.needs
             if track == "recognition" and not elsewhere:
                 yield name
 
 
-OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
+OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels", "rows_to_cluster"}
 """Needs that one track supplies."""
 SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [
@@ -148,6 +156,8 @@ EVERY = [
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
     ("semi", "erm"),
+    ("clustering", "erm"),
+    ("clustering", "k-means+simgcd+logit-adjustment"),
     ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
     ("semi", "fixmatch+crest(plus=True)"),
     ("semi", "fixmatch+daso(warmup=0.0)+abc"),

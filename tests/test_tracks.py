@@ -8,7 +8,15 @@ from ltbench.registry.registry import Registry
 from ltbench.results import records
 
 SHIPPED = {
-    *("compression", "distillation", "domains", "federated", "incremental", "recognition"),
+    *(
+        "clustering",
+        "compression",
+        "distillation",
+        "domains",
+        "federated",
+        "incremental",
+        "recognition",
+    ),
     *("robust", "semi", "tabular"),
 }
 
@@ -254,9 +262,9 @@ def test_protocols_that_cannot_be_read_cost_a_package_those_alone(install, proto
     registry = Registry()
     registry.load_all()
     assert [one.reason for one in registry.left_out] == [
-        f"protocol {bad}: unknown track 'tallying'; known: compression, counting, distillation, "
+        f"protocol {bad}: unknown track 'tallying'; known: clustering, compression, counting, distillation, "
         "domains, federated, incremental, recognition, robust, semi, tabular (ltbench list tracks "
-        "shows all 10)",
+        "shows all 11)",
         f"protocol {worse}: key track is missing",
     ]
     assert registry.protocol("to-three").upto == 3

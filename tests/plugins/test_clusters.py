@@ -9,6 +9,7 @@ from oracles import oracle
 from sklearn.mixture import GaussianMixture as Mixture
 
 from ltbench import LTBenchError, recipe
+from ltbench.tracks.clustering.scores import named, of_clusters
 from ltbench_plugins.clustering.bacon import surest
 from ltbench_plugins.clustering.estimates import estimated
 from ltbench_plugins.clustering.gaussian_mixture import GaussianMixture
@@ -340,3 +341,13 @@ def test_more_clusters_than_rows_are_refused_in_a_line(name):
     with pytest.raises(LTBenchError) as refusal:
         recipe(name).methods[0].finish(torch.nn.Module(), None, run)
     assert str(refusal.value) == (f"{name} cannot make 5 clusters of 3 rows; it needs as many rows")
+
+
+def test_marks_are_those_of_the_released_code():
+    found = oracle("clustering_metrics")
+    labels, clusters = (np.array(found["inputs"][n]) for n in ("labels", "clusters"))
+    told, expected = of_clusters(labels, clusters, np.zeros(4, dtype=bool)), found["expected"]
+    close = {"nmi": "NMI", "ari": "ARI", "matched_balanced_accuracy": "mACC", "matched_f1": "F1"}
+    for mine, theirs in close.items():
+        assert 100 * told[mine] == pytest.approx(expected[theirs], abs=found["tolerance"])
+    assert named(labels, clusters, 4).tolist() == [c for _, c in expected["hungarian_match"]]

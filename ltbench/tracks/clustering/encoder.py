@@ -79,7 +79,7 @@ def fresh(protocol: Clusters, shape: tuple[int, ...], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "encoder"))
         network = models.build(options.pop("name"), shape, PROJECTED, options)
-        width = network.head.in_features  # type: ignore[union-attr]
+        width = int(network.head.in_features)  # type: ignore[union-attr, arg-type]
         network.head = nn.Sequential(
             nn.Linear(width, PROJECTED), nn.ReLU(), nn.Linear(PROJECTED, PROJECTED)
         )

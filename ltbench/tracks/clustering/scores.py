@@ -21,7 +21,10 @@ def table(labels: Integers, clusters: Integers, classes: int) -> Floats:
 
 def named(labels: Integers, clusters: Integers, classes: int) -> NDArray[np.int64]:
     """The class [C] that each cluster is called, each class once, so that most rows are right."""
-    return linear_sum_assignment(table(labels, clusters, classes), maximize=True)[1]
+    found: NDArray[np.int64] = linear_sum_assignment(
+        table(labels, clusters, classes), maximize=True
+    )[1]
+    return found
 
 
 def information(counts: Floats) -> float:
@@ -66,19 +69,14 @@ def of_clusters(labels: Integers, clusters: Integers, known: NDArray[np.bool_]) 
     classes = len(known)
     told = named(labels, clusters, classes)[clusters]
     recall, counts = recalls(labels, told, classes), table(labels, clusters, classes)
-    found = {
+    some = known.any()
+    return {
         "nmi": information(counts),
         "size_error": size_error(labels, clusters, classes),
         "matched_balanced_accuracy": float(np.nanmean(recall)),
         "matched_accuracy": accuracy(labels, told),
         "matched_f1": macro_f1(labels, told, classes),
         "ari": rand_index(counts),
+        "old": float(np.nanmean(recall[known])) if some else None,
+        "new": float(np.nanmean(recall[~known])) if some else None,
     }
-    if known.any():
-        found |= {
-            "old": float(np.nanmean(recall[known])),
-            "new": float(np.nanmean(recall[~known])),
-        }
-    else:
-        found |= dict.fromkeys(("old", "new"))
-    return found

@@ -103,9 +103,8 @@ def of_cut(protocol: Clusters, seed: int, rows: Cut, classes: int) -> Divided:
 
     @cache
     def paper() -> tuple[Asked, Tensor]:
-        both = (test(), Rows(inputs, rows.pool.labels))
-        every = (torch.cat([getattr(one, name) for one in both]) for name in ("inputs", "labels"))
-        return asked(Rows(*every), seed)
+        every = torch.cat([test().inputs, inputs])
+        return asked(Rows(every, torch.cat([test().labels, rows.pool.labels])), seed)
 
     def mark(answer: Answer) -> Outcome:
         place, tested = paper()[1], len(test())
@@ -198,8 +197,8 @@ def seconds(protocol: Clusters, dataset: Dataset, device: torch.device) -> float
 def measured(protocol: Clusters, record: Record, arrays: Arrays) -> Followed:
     """Every measure that follows from what a record keeps of its test rows and its clusters."""
     found = arrays["labels"], np.atleast_2d(arrays["predicted"])
-    kept = (arrays[f"pool_{name}"].astype(np.int64) for name in ("labels", "clusters"))
-    told = of_clusters(*kept, arrays["known"] > 0)
+    labels, clusters = (arrays[f"pool_{n}"].astype(np.int64) for n in ("labels", "clusters"))
+    told = of_clusters(labels, clusters, arrays["known"] > 0)
     return {
         **classification.measured(protocol, record, found, arrays),
         **{name: around(value, EXACT) for name, value in told.items()},
