@@ -1,4 +1,4 @@
-"""Clustering: how rows are cut, what is withheld, the encoder, how clusters are marked, refusals."""
+"""Clustering: how rows are cut, what is withheld, the encoder, marks of clusters, bad input."""
 
 import copy
 import pickle
