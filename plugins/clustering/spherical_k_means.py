@@ -1,10 +1,10 @@
 """Spherical k-means: clusters of directions (Dhillon and Modha, 2001)."""
 
 import torch
+from torch import nn
 from torch.nn.functional import normalize, one_hot
 
 from ltbench import hookimpl
-from ltbench.models.heads import CosineHead
 from ltbench.tracks.clustering.contract import pool_of
 from ltbench_plugins.clustering.k_means import KMeans, refuse_few
 
@@ -25,10 +25,19 @@ class SphericalKMeans(KMeans):
         if pool is not None:
             features = run.features(pool)
             refuse_few(self.name, features, run.num_classes)
-            centres = spherical(features, run.num_classes, self.starts, run.rng)
-            model.head = CosineHead(centres.shape[1], run.num_classes, 10.0).to(centres)
-            model.head.weight = torch.nn.Parameter(centres, requires_grad=False)
+            model.head = Directions(spherical(features, run.num_classes, self.starts, run.rng))
         return model
+
+
+class Directions(nn.Module):
+    """Scores [N, C] are ten times the cosines with unit centres [C, D]."""
+
+    def __init__(self, centres):
+        super().__init__()
+        self.register_buffer("centres", centres)
+
+    def forward(self, features):
+        return 10 * normalize(features) @ self.centres.T
 
 
 def spherical(features, clusters, starts, rng):
