@@ -34,6 +34,7 @@ from ltbench.tracks.marked import expect_deaf, fields, marked
 NEEDS = SUPPLIES | {"two_classes"}
 POOL = (9, 7, 5, 4)  # rows without label of each class of the small task
 VIEWS, NOISE = 3, 0.1  # of each row of the small task
+AT_ONCE = 64  # rows of a step there
 CPU = torch.device("cpu")
 
 
@@ -57,7 +58,7 @@ def trained(
     told = torch.cat([labelled.labels, torch.full_like(free.labels, UNKNOWN)])
     noise = torch.randn(VIEWS, *pool.shape, generator=torch.Generator().manual_seed(3))
     granted = ClusteringGrants(
-        pool=pool, labels=told, views=pool + NOISE * noise.to(pool), rows=len(pool)
+        pool=pool, labels=told, views=pool + NOISE * noise.to(pool), rows=AT_ONCE
     )
     grouped = Grouped(*getattr(method, "methods", (method,)))
     return OF_NETWORKS.trained(grouped, counts, rows, granted=granted, **options)
