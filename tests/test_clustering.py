@@ -140,6 +140,13 @@ def test_discovery_learns_from_labels_beside_the_pool():
     assert 0 <= weighed.measures["new"] <= 1
 
 
+def test_what_clusters_at_the_end_goes_with_what_learns_in_any_order():
+    first, second = (
+        run(short(), recipe(text), 0, DIGITS, CPU) for text in ("p2ot+k-means", "k-means+p2ot")
+    )
+    assert np.array_equal(first.arrays["pool_clusters"], second.arrays["pool_clusters"])
+
+
 @pytest.mark.parametrize("text", ["k-means", "spherical-k-means", "sp2ot", "k-means+simgcd"])
 def test_one_seed_gives_the_same_bits_with_an_encoder_made_or_read(text):
     first, second = (run(short(), recipe(text), 3, DIGITS, CPU) for _ in range(2))
