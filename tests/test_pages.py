@@ -30,7 +30,6 @@ KINDS = (
     "boards/digits-incremental.html",
     "boards/digits-robust.html",
     "boards/digits-semi-consistent.html",
-    "boards/digits-clusters-10.html",
 )
 """A page of every kind, and a board of every track."""
 
