@@ -1,7 +1,7 @@
 """The checks of a method that tells the domains of rows apart; none knows a formula."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ from ltbench.testing.task import (
     expect_unseen,
     rows_of,
 )
-from ltbench.tracks.domains.contract import TEST_GROUPS, DomainGrants, cell_of
+from ltbench.tracks.domains.contract import ANNOTATOR, TEST_GROUPS, DomainGrants, cell_of
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.track import SUPPLIES, run
 from ltbench.tracks.marked import fields
@@ -45,10 +45,10 @@ def checks(recipe: Recipe) -> Mapping[str, Check]:
     of_networks = all("network" in method.models for method in recipe.methods)
     if not of_networks or recipe.all_needs - NEEDS or not recipe.all_needs & SUPPLIES:
         return {}
-    return {
-        **shared(Task(partial(trained, domains=DOMAINS))),
-        **named((domain_numbers_do_not_matter, one_domain_is_enough, held_out_rows_stay_out)),
-    }
+    own: list[Callable[[Recipe], None]] = [domain_numbers_do_not_matter, one_domain_is_enough]
+    if ANNOTATOR not in recipe.all_needs:  # groups of a source's own come with no expert
+        own.append(held_out_rows_stay_out)
+    return {**shared(Task(partial(trained, domains=DOMAINS))), **named(own)}
 
 
 def with_groups(rows: Rows, domains: int) -> Rows:
@@ -69,7 +69,8 @@ def trained(
     assert rows.groups is not None
     places = cell_of(rows.groups, rows.labels, len(counts))
     cells = places.bincount(minlength=domains * len(counts)).view(domains, -1).float()
-    return OF_NETWORKS.trained(method, counts, rows, granted=DomainGrants(cells=cells), **options)
+    granted = DomainGrants(cells=cells, corner=1)
+    return OF_NETWORKS.trained(method, counts, rows, granted=granted, **options)
 
 
 def domain_numbers_do_not_matter(method: Recipe) -> None:

@@ -17,14 +17,33 @@ TEST_GROUPS = "test_groups"
 """What a method needs that asks for the domain of each row that it decides, as `run.groups`."""
 
 
+ANNOTATOR = "annotator"
+"""What a method needs that asks whether two images differ in their object, `run.granted`'s
+`annotate`; there is such an expert where a protocol knows what goes with classes without being
+part of them."""
+
+PLANTED = 0.3  # of what two images differ by, above which they do so in what was planted
+
+
 @dataclass(frozen=True, kw_only=True)
 class DomainGrants(Grants):
     """What the track grants: `cells` [G, C], the training rows of each class in each domain.
 
-    They are those of the protocol, before a method resampled; 0 where a cell has none.
+    They are those of the protocol, before a method resampled; 0 where a cell has none. `corner`
+    is the side of a square that marks some domain, and 0 without one.
     """
 
     cells: Tensor
+    corner: int = 0
+
+    def annotate(self, before: Tensor, after: Tensor) -> Tensor:
+        """Whether the object is another one [N] in two images [N, C, H, W], which an expert says.
+
+        It is not, where more than `PLANTED` of what they differ by lies within the corner.
+        """
+        change = (after - before).abs()
+        planted = change[:, :, : self.corner, : self.corner].flatten(1).sum(dim=1)
+        return planted <= PLANTED * change.flatten(1).sum(dim=1)
 
 
 def groups_of(run: Run, labels: Tensor) -> Tensor:

@@ -198,14 +198,23 @@ def _made(domains: Sequence[Domain], rows: Rows, chosen: list[list[Index]]) -> R
 
 def seen_as(domain: Domain, inputs: Tensor) -> Tensor:
     """Images [N, C, H, W] as they look in a domain: bytes, or numbers from 0 to 1."""
-    if domain.turned or domain.colours != "kept":
+    if domain.turned or domain.colours != "kept" or domain.corner:
         _refuse_no_images(inputs)
     if domain.turned and len(inputs):
         inputs = rotate(inputs, domain.turned, InterpolationMode.BILINEAR)
+    white = 1 if inputs.is_floating_point() else 255
     if domain.colours == "inverted":
-        return (1 if inputs.is_floating_point() else 255) - inputs
+        inputs = white - inputs
     if domain.colours == "grey" and inputs.shape[1] == 3:
         inputs = rgb_to_grayscale(inputs, num_output_channels=3)
+    if domain.corner:
+        if domain.corner > min(inputs.shape[2:]):
+            raise LTBenchError(
+                f"a corner of {domain.corner} pixels does not fit images of "
+                f"{list(inputs.shape[2:])}"
+            )
+        inputs = inputs.clone()
+        inputs[:, :, : domain.corner, : domain.corner] = white
     return inputs
 
 

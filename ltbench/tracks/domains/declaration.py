@@ -17,6 +17,7 @@ from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, share
 from ltbench.tracks import classification
+from ltbench.tracks.diagnostics import DIAGNOSTICS
 from ltbench.tracks.domains.cutting import cut
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.track import (
@@ -85,7 +86,14 @@ class DomainsTrack(Track[Domains]):
             "*unseen*: mean recall in the domain that training lacks, which ranks nobody",
             table=FIRST,
         ),
+        share(
+            "flips",
+            explanation="*flips*: test images that are decided otherwise in another domain",
+            better="lower",
+            empty="*flips*: no test image is shown in two domains",
+        ),
         *(measure for measure in CLASSIFICATION if measure.name in OF_ROWS),
+        *DIAGNOSTICS,
     )
 
     load = staticmethod(load)

@@ -12,15 +12,17 @@ Rows = Annotated[int, Meta(ge=0)]
 class Domain(Table, frozen=True):
     """One domain: what its images look like, and its tail.
 
-    Images of the source are turned by `turned` degrees against the clock, and their `colours` are
-    kept, inverted or grey. The tail is `forward`, the profile along the order of classes,
-    `backward`, along the reverse of it, `own`, along an order of its own that the seed draws,
-    `balanced`, n_max rows of each, or stated: `counts`, rows by class.
+    Images of the source are turned by `turned` degrees against the clock, their `colours` are
+    kept, inverted or grey, and a square of `corner` pixels a side in the upper left one is white:
+    what a network may take for a class that it goes with. The tail is `forward`, the profile along
+    the order of classes, `backward`, along the reverse of it, `own`, along an order of its own that
+    the seed draws, `balanced`, n_max rows of each, or stated: `counts`, rows by class.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     turned: float = 0.0
     colours: Literal["kept", "inverted", "grey"] = "kept"
+    corner: Rows = 0
     tail: Literal["forward", "backward", "own", "balanced"] = "forward"
     counts: tuple[Rows, ...] = ()
 

@@ -40,6 +40,17 @@ def scored_cells(
     }
 
 
+def flips(predicted: Integers, groups: Integers) -> float | None:
+    """The share of test images, shown in two domains, that are decided differently; the mean over
+    pairs of domains. None where domains do not show the same images, in one order."""
+    shown = [predicted[groups == g] for g in np.unique(groups)]
+    if len(shown) < 2 or len({len(one) for one in shown}) > 1:
+        return None
+    every = np.stack(shown)
+    apart = (every[:, None] != every[None]).mean(axis=2)
+    return float(apart.sum() / (len(shown) * (len(shown) - 1)))
+
+
 def _mean(values: Floats) -> float | None:
     return float(values.mean()) if values.size else None
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Set
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from msgspec import Struct
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench.contract.context import Rows, Run
@@ -23,7 +25,7 @@ from ltbench.contract.track import (
 )
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
-from ltbench.tracks import classification, holding
+from ltbench.tracks import classification, diagnostics, holding
 from ltbench.tracks.classification import (
     EXACT,
     REFERENCE_SHARE,
@@ -36,16 +38,17 @@ from ltbench.tracks.classification import (
     refuse_needs,
     time_plain,
 )
+from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.domains import metadata
-from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, cell_of
+from ltbench.tracks.domains.contract import ANNOTATOR, GROUPS, TEST_GROUPS, DomainGrants, cell_of
 from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, merged
 from ltbench.tracks.domains.problem import Domains
-from ltbench.tracks.domains.scores import cell_recalls, listed, scored_cells
+from ltbench.tracks.domains.scores import cell_recalls, flips, listed, scored_cells
 from ltbench.tracks.learning import learned
 from ltbench.training.engine import answered
 
-SUPPLIES = frozenset({GROUPS, TEST_GROUPS})
+SUPPLIES = frozenset({GROUPS, TEST_GROUPS, ANNOTATOR})
 OF_ROWS = ("accuracy", "macro_f1", "expected_calibration_error")
 """Measures of test rows as they are, which a domain that is held out has no part in."""
 
@@ -88,6 +91,11 @@ def seconds(protocol: Domains, dataset: Dataset, device: torch.device) -> float:
     return work * (1 + 2 * REFERENCE_SHARE)
 
 
+def corner_of(protocol: Domains) -> int:
+    """The side of the largest square that marks a domain; 0 without any."""
+    return max((domain.corner for domain in protocol.domains), default=0)
+
+
 def begin(protocol: Domains, rows: Cut, seed: int, device: torch.device) -> Run:
     """A run at its start, that knows the cells of its training rows."""
     return begun(protocol, rows.parts, rows.seen, seed, device)
@@ -97,7 +105,7 @@ def begun(protocol: Domains, parts: Parts, seen: Index, seed: int, device: torch
     """A run at its start, that knows the cells `seen` [G, C] of its training rows."""
     run = classification.begin(protocol, parts, seed, device)
     cells = torch.from_numpy(seen).to(device, run.counts.dtype)
-    run.granted = DomainGrants(cells=cells)
+    run.granted = DomainGrants(cells=cells, corner=corner_of(protocol))
     return run
 
 
@@ -118,7 +126,7 @@ def divide(protocol: Domains, seed: int, dataset: Dataset, needs: Set[str]) -> D
         )
         tested = np.array(details.tested)
         return Outcome(
-            measures=scored,
+            measures=scored | diagnostics.measured(protocol, answer.told),
             timing=answer.timing,
             recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
             class_counts=parts.class_counts,
@@ -167,6 +175,7 @@ def answer(
         notes=run.notes,
         continued=made.continued,
         stage=made.stage,
+        told=diagnosed(protocol, model, parts, inputs, run),
     )
 
 
@@ -191,6 +200,8 @@ def score(
     measures = scored_cells(recall[:within], rows.seen, protocol.scoring.shot_splits)
     measures |= {name: of_rows[name] for name in OF_ROWS}
     measures["unseen"] = float(np.nanmean(recall[-1])) if rows.held_out else None
+    if "flips" in protocol.scoring.metrics:
+        measures["flips"] = shown_twice(protocol, predictions.predicted, groups)
     details = OfCells(
         list(rows.names),
         rows.cells.tolist(),
@@ -208,6 +219,8 @@ def measured(protocol: Domains, record: Record, arrays: Arrays, details: OfCells
     recall = cell_recalls(labels.astype(np.int64), predicted.astype(np.int64), groups, cells.shape)
     told = scored_cells(recall[:within], cells[:within], protocol.scoring.shot_splits)
     told["unseen"] = float(np.nanmean(recall[-1])) if within < len(cells) else None
+    if "flips" in protocol.scoring.metrics:
+        told["flips"] = shown_twice(protocol, predicted, groups)
     whole, known = of_rows(protocol, record, arrays), groups < within
     inside = of_rows(protocol, record, {name: kept[known] for name, kept in arrays.items()})
     return {
@@ -221,6 +234,11 @@ def of_rows(protocol: Domains, record: Record, arrays: Arrays) -> Followed:
     """What follows of test rows as they are, whatever their domains."""
     found = arrays["labels"], np.atleast_2d(arrays["predicted"])
     return classification.measured(protocol, record, found, arrays)
+
+
+def shown_twice(protocol: Domains, predicted: NDArray[Any], groups: NDArray[Any]) -> float | None:
+    """The share of flips; None where no test image is shown in two domains."""
+    return flips(predicted, groups) if protocol.domains and protocol.tested == "all" else None
 
 
 def arrays(predictions: Predictions, test: Rows, cells: Index) -> Arrays:
@@ -239,7 +257,8 @@ def refuse_unmet(protocol: Domains, recipe: Recipe, num_classes: int) -> None:
     """
     refuse_foreign(protocol, recipe)
     refuse_adapting(protocol, recipe)
-    supplied = SUPPLIES | ({"two_classes"} if num_classes == 2 else set())
+    supplied = SUPPLIES if corner_of(protocol) else SUPPLIES - {ANNOTATOR}
+    supplied |= {"two_classes"} if num_classes == 2 else set()
     refuse_needs(protocol, recipe, supplied)
 
 

@@ -17,6 +17,7 @@ from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, SHARES, Measure, share
 from ltbench.tracks import classification
+from ltbench.tracks.diagnostics import DIAGNOSTICS
 from ltbench.tracks.semi.contract import SemiSupervised
 from ltbench.tracks.semi.cutting import cut, load
 from ltbench.tracks.semi.problem import Semi
@@ -62,6 +63,7 @@ class SemiTrack(Track[Semi]):
             "*AUROC*: pairs of test rows, an unknown and a known, of which the first is taken the "
             "likelier to be unknown",
         ),
+        *DIAGNOSTICS,
     )
 
     load = staticmethod(load)

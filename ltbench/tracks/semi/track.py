@@ -28,7 +28,7 @@ from ltbench.contract.track import (
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
 from ltbench.scoring.metrics import recalls
-from ltbench.tracks import classification
+from ltbench.tracks import classification, diagnostics
 from ltbench.tracks.classification import (
     EXACT,
     Parts,
@@ -38,6 +38,7 @@ from ltbench.tracks.classification import (
     refuse_needs,
     time_plain,
 )
+from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.learning import learned
 from ltbench.tracks.semi import open_set
@@ -105,7 +106,10 @@ def of_cut(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) 
             told = {name: answer.arrays[name][place.numpy()] for name in OPEN}
             arrays |= {name: one[: -len(pool)] for name, one in told.items()}
         return Outcome(
-            measures=scored | of_pool(arrays, classes) | open_set.scored(arrays, classes),
+            measures=scored
+            | of_pool(arrays, classes)
+            | open_set.scored(arrays, classes)
+            | diagnostics.measured(protocol, answer.told),
             timing=answer.timing,
             recall=recalls_of(predictions.labels, predictions.predicted, classes),
             class_counts=parts.class_counts,
@@ -155,6 +159,7 @@ def answer(
         notes=run.notes,
         continued=made.continued,
         stage=made.stage,
+        told=diagnosed(protocol, model, parts, inputs, run),
         arrays=arrays,
     )
 
