@@ -140,6 +140,13 @@ def test_discovery_learns_from_labels_beside_the_pool():
     assert 0 <= weighed.measures["new"] <= 1
 
 
+@pytest.mark.parametrize("text", ["bacon", 'protogcd(prior="estimated")'])
+@pytest.mark.parametrize("name", ["digits-clusters-10", "digits-discovery-5"])
+def test_what_estimates_sizes_does_so_with_and_without_known_classes(text, name):
+    found = run(short(name), recipe(text), 0, DIGITS, CPU).measures
+    assert 0 < found["nmi"] < 1 and (found["new"] is None) == (name == "digits-clusters-10")
+
+
 def test_what_clusters_at_the_end_goes_with_what_learns_in_any_order():
     first, second = (
         run(short(), recipe(text), 0, DIGITS, CPU) for text in ("p2ot+k-means", "k-means+p2ot")

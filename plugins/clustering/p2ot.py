@@ -13,7 +13,7 @@ from ltbench.models.heads import CosineHead
 from ltbench.tracks.clustering.contract import POOL, Clustering
 
 Count = Annotated[int, Meta(ge=1)]
-ROUNDS, NEAR = 200, 1e-9  # of a plan: at most so many, or until the shares of columns are so near
+ROUNDS, NEAR = 100, 1e-9  # of a plan: at most so many, or until the shares of columns are so near
 LEAST, MOST, RIDGE = 1e-300, 100.0, 1e-12  # a mass that is there; of Newton's steps
 
 
