@@ -15,6 +15,7 @@ from ltbench import Unmet, protocol, recipe
 from ltbench.registry.registry import installed
 from ltbench.testing.task import OF_NETWORKS, rows_of
 from ltbench.tracks import classification
+from ltbench.tracks.clustering import track as clustering
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
@@ -99,6 +100,11 @@ TRACKS = {
         "[upstream]\nmodels = 2\n[upstream.budget]\nepochs = 1\n[budget]\nepochs = 2\n"
         '[network]\nname = "mlp"\nwidths = [8, 8]\n',
     ),
+    "clustering": (
+        clustering,
+        'base = "digits-discovery-5"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[encoder]\nepochs = 1\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -150,13 +156,16 @@ def methods_of(track):
                 yield name
             if track == "regression" and "values" in method.needs:
                 yield name
+            if track == "clustering" and "rows_to_cluster" in method.needs:
+                yield name
             elsewhere = distils or compresses or OWN & method.needs
             if track == "recognition" and not elsewhere:
                 yield name
 
 
 OWN = {
-    *("attack", "backbones", "clients", "groups", "past", "peers", "pool", "pool_labels", "values"),
+    *("attack", "backbones", "clients", "groups", "past", "peers", "pool", "pool_labels"),
+    *("rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
@@ -168,6 +177,8 @@ EVERY = [
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
     ("semi", "erm"),
+    ("clustering", "erm"),
+    ("clustering", "k-means+simgcd+logit-adjustment"),
     ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
     ("semi", "fixmatch+crest(plus=True)"),
     ("semi", "fixmatch+daso(warmup=0.0)+abc"),

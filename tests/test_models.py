@@ -7,7 +7,9 @@ from ltbench.models.heads import CosineHead
 
 
 def test_networks_are_known_by_their_files():
-    assert own() == ["convnet", "imagenet_resnet", "mlp", "resnet", "torchvision_model", "vgg"]
+    assert own() == [
+        *("convnet", "imagenet_resnet", "mapped", "mlp", "resnet", "torchvision_model", "vgg")
+    ]
 
 
 def test_a_network_is_features_and_head():
@@ -23,6 +25,7 @@ def test_a_network_is_features_and_head():
     ("name", "options", "shape", "width"),
     [
         ("mlp", {"widths": [16, 12]}, (1, 8, 8), 12),
+        ("mapped", {}, (12,), 12),
         ("convnet", {"widths": [8, 8, 16]}, (1, 28, 28), 16 * 9),
         ("resnet", {"depth": 8}, (3, 32, 32), 64),
         ("imagenet_resnet", {"depth": 18}, (3, 64, 64), 512),
@@ -95,3 +98,13 @@ def test_a_convnet_may_normalise_each_image_by_itself():
     x = torch.randn(5, 1, 8, 8)
     torch.testing.assert_close(model.features(x)[:1], model.features(x[:1]))
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+
+
+def test_a_linear_map_begins_as_the_one_that_changes_nothing():
+    model, x = build("mapped", (3, 2), 4, {"scale": 5.0}), torch.randn(6, 3, 2)
+    assert torch.equal(model.features(x), x.flatten(1))
+    unit = torch.nn.functional.normalize
+    expected = 5 * unit(x.flatten(1)) @ unit(model.head.weight).T
+    torch.testing.assert_close(model(x), expected)
+    assert model.branch[0].reset_parameters() is None
+    assert torch.equal(model.features(x), x.flatten(1))

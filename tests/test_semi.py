@@ -10,6 +10,7 @@ import torch
 from msgspec import structs
 
 from ltbench import LTBenchError, Recipe, Rows, Unmet, protocol, recipe
+from ltbench.augmentation.strong import affine, strongly
 from ltbench.augmentation.views import Views
 from ltbench.contract.context import Phase, Run
 from ltbench.datasets import Dataset, built_in
@@ -24,7 +25,6 @@ from ltbench.tracks.semi.contract import POOL, SemiGrants, SemiSupervised
 from ltbench.tracks.semi.cutting import UNKNOWN, Source, cut, load, profile, refuse_overlap
 from ltbench.tracks.semi.learning import Average, Pooled
 from ltbench.tracks.semi.problem import Pool
-from ltbench.tracks.semi.strong import affine, strongly
 from ltbench.tracks.semi.track import Beside, begin, divide, of_pool, run
 from ltbench.training import engine, method_state
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ltbench.augmentation.strong import strongly
 from ltbench.contract.context import Grants, Output, Run
 from ltbench.contract.method import Method, Rule, hook, one
 from ltbench.contract.recipes import total
-from ltbench.tracks.semi.strong import strongly
 
 POOL = "pool"
 """What a method needs that learns from rows without labels, `run.granted.pool`."""

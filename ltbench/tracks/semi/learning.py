@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ltbench.augmentation.strong import strongly
 from ltbench.contract.context import Batch, Output, Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.tracks.semi.contract import SemiGrants, SemiSupervised
-from ltbench.tracks.semi.strong import strongly
 from ltbench.training.engine import generator
 
 STREAM = "pool"  # of chance, which disturbs no other

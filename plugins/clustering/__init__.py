@@ -1,0 +1,1 @@
+"""Methods of clustering and discovery, one a file."""
