@@ -1,4 +1,4 @@
-"""Class-specific embeddings, adapted from LMPT (Xia et al., 2024): features near those of labels."""
+"""Class-specific embeddings: features near those of labels, after LMPT (Xia et al., 2024)."""
 
 import torch
 from torch import nn
@@ -9,8 +9,8 @@ from ltbench.tracks.multilabel.contract import LabelMethod
 
 
 class ClassEmbeddings(LabelMethod):
-    """Adds a hinge of distances d = 1 - cos between a row's features and an embedding a label, which
-    is learned: d for a present label, max(0, m_c - d) for an absent one.
+    """Adds a hinge of distances d = 1 - cos between a row's features and an embedding a label,
+    which is learned: d for a present label, max(0, m_c - d) for an absent one.
 
     The margin m_c = margin (n_min / n_c)^(1/4) shrinks as labels are frequent; a label weighs
     (1 / n_c)^power, in the mean 1. An *adaptation*: LMPT learns prompts of CLIP against captions,

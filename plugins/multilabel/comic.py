@@ -77,8 +77,8 @@ class Recalled(LabelMethod):
 
     From the second epoch on a label is recalled where its probability is above `threshold`, and
     above the mean of the batch. The loss of labels so corrected is added, `weight` times: an
-    asymmetric one on scores that are 1 less for labels that are told. Departure: counts are those of
-    told labels; the code adds those that were recalled in the epoch.
+    asymmetric one on scores that are 1 less for labels that are told. Departure: counts are those
+    of told labels; the code adds those that were recalled in the epoch.
     """
 
     name = "rlc"

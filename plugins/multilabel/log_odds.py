@@ -1,4 +1,4 @@
-"""Log-odds adjustment: logit adjustment (Menon et al., ICLR 2021) where a row has several labels."""
+"""Log odds: logit adjustment (Menon et al., ICLR 2021) where a row has several labels."""
 
 from ltbench import NonNegative, Uniform, hookimpl
 from ltbench.tracks.multilabel.contract import LabelMethod

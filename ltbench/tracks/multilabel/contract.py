@@ -5,8 +5,9 @@ from functools import reduce
 from operator import mul
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim import AdamW
 
 from ltbench.contract.context import Batch, Grants, Phase, Rows, Run
 from ltbench.contract.method import Method, Rule, hook, hooks, one
@@ -49,10 +50,21 @@ class LabelMethod(Method):
 
 
 class LabelRecipe(Recipe):
-    """A recipe of several labels a row: the loss of a row is the mean over its C labels."""
+    """A recipe of several labels a row: the loss of a row is the mean over its C labels.
 
-    def __init__(self, *methods: Method) -> None:
+    Where no method chooses an optimizer, it is AdamW if `adamw` says so.
+    """
+
+    def __init__(self, *methods: Method, adamw: bool = False) -> None:
         super().__init__(*methods, contract=LabelMethod)
+        self.adamw = adamw
+
+    def optimizer(self, model: nn.Module, run: Run) -> torch.optim.Optimizer:
+        if not self.adamw or self.chain("optimizer", run):
+            return super().optimizer(model, run)
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        betas = (run.phase.momentum, 0.999)
+        return AdamW(learning, run.phase.lr, betas, weight_decay=run.phase.weight_decay)
 
     def criterion(self, scores: Tensor, labels: Tensor, run: Run) -> Tensor:
         losses: Tensor = self.label_losses(scores, labels, run)

@@ -1,7 +1,7 @@
 """The protocols of several labels a row under a long tail."""
 
 from itertools import accumulate
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -38,10 +38,13 @@ class MultiLabel(Classification, frozen=True, kw_only=True, tag="multilabel"):
     """A network learns which labels a row has, of which there may be several.
 
     Rows are `scenes` made of a source of one label a row, or those of a source with a matrix of
-    labels. Of each row's labels to train on a share is `missing`: they are told as absent.
+    labels. Of each row's labels to train on a share is `missing`: they are told as absent. With
+    `adamw` the budget's momentum is the first of its betas; steps then do not depend on the scale
+    of a loss, in which those of several labels differ.
     """
 
     scenes: Scenes | None = None
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     missing: Share = 0.0
 
     def __post_init__(self) -> None:

@@ -62,6 +62,11 @@ def begin(protocol: MultiLabel, parts: Parts, seed: int, device: torch.device) -
     return run
 
 
+def of_protocol(protocol: MultiLabel, *methods: Method) -> LabelRecipe:
+    """Methods as a protocol trains them."""
+    return LabelRecipe(*methods, adamw=protocol.optimizer == "adamw")
+
+
 def divide(protocol: MultiLabel, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
     """The data of a cell: rows to train on, what is asked, and the labels to mark with."""
     return of_parts(protocol, seed, cut(protocol, dataset, seed), dataset.classes)
@@ -104,7 +109,7 @@ def answer(
 ) -> Answer:
     """Trains on what was given, then scores each label of the test rows."""
     refuse_unmet(protocol, recipe)
-    labelled = LabelRecipe(*recipe.methods)
+    labelled = of_protocol(protocol, *recipe.methods)
     parts = given.parts
     begins = partial(begin, protocol, parts, seed, device)
     plain = partial(time_plain, protocol, parts, seed, device)
@@ -141,7 +146,7 @@ def time_plain(
         run = begin(protocol, parts, seed, device)
         run.phase = replace(run.phase, epochs=length)
         with events.heard_by(None), Clock(device) as clock:
-            train(LabelRecipe(Method()), rows, run, size)
+            train(of_protocol(protocol, Method()), rows, run, size)
         work.append(clock.work)
     before, stretch = work
     return before + (stretch - before) * whole / (epochs * an_epoch)
