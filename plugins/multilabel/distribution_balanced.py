@@ -49,7 +49,7 @@ class DistributionBalanced(LabelMethod):
 
     def rebalanced(self, labels, counts):
         """The weight [N, C] of each label; of a row without labels alpha + 1."""
-        together = (labels / counts).sum(dim=1, keepdim=True)
+        together = (labels / counts).sum(dim=1, keepdim=True).clamp(min=1e-12)
         return self.alpha + (self.beta * (1 / counts / together - self.mu)).sigmoid()
 
 
