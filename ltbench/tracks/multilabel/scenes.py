@@ -65,8 +65,8 @@ def images_apart(protocol: MultiLabel, dataset: Dataset, seed: int) -> tuple[Ima
     labels = dataset.train.labels.numpy()
     draw = seed if protocol.imbalance.draw == "seed" else 0
     lists = [torch.from_numpy(rows) for rows in shuffled_classes(labels, classes, draw)]
-    train = dataset.train, [rows[: len(rows) - held] for rows in lists]
-    test = dataset.train, [rows[len(rows) - held :] for rows in lists]
+    train = dataset.train, [rows[: max(len(rows) - held, 0)] for rows in lists]
+    test = dataset.train, [rows[max(len(rows) - held, 0) :] for rows in lists]
     if dataset.test is not None:
         of_test = dataset.test.labels
         test = dataset.test, [(of_test == c).nonzero()[:, 0] for c in range(classes)]
