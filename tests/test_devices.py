@@ -19,6 +19,7 @@ from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
 from ltbench.tracks.incremental import track as incremental
+from ltbench.tracks.multilabel import track as multilabel
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.robust import track as robust
 from ltbench.tracks.semi import track as semi
@@ -79,6 +80,11 @@ TRACKS = {
         "[federation]\nclients = 3\nrounds = 2\nalpha = 0.5\nleast = 5\n"
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "multilabel": (
+        multilabel,
+        'base = "digits-scenes-lt"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[network]\nname = "scenenet"\nwidths = [4, 4]\n',
+    ),
     "semi": (
         semi,
         'base = "digits-semi-consistent"\nname = "small"\n'
@@ -129,6 +135,8 @@ def methods_of(track):
                 yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
+            if track == "multilabel" and "label_sets" in method.needs:
+                yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
                 yield name
             elsewhere = distils or compresses or OWN & method.needs
@@ -136,7 +144,7 @@ def methods_of(track):
                 yield name
 
 
-OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels"}
+OWN = {"groups", "past", "attack", "clients", "peers", "pool", "pool_labels", "label_sets"}
 """Needs that one track supplies."""
 SHORTER = {"bagan": "bagan(steps=4)"}
 EVERY = [
@@ -147,6 +155,8 @@ EVERY = [
     ("incremental", "icarl(nearest_mean=False)+balanced-softmax"),
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
+    ("multilabel", "erm"),
+    ("multilabel", "asl+class-aware-sampling+mixup"),
     ("semi", "erm"),
     ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
     ("semi", "fixmatch+crest(plus=True)"),

@@ -8,8 +8,8 @@ from ltbench.registry.registry import Registry
 from ltbench.results import records
 
 SHIPPED = {
-    *("compression", "distillation", "domains", "federated", "incremental", "recognition"),
-    *("robust", "semi", "tabular"),
+    *("compression", "distillation", "domains", "federated", "incremental", "multilabel"),
+    *("recognition", "robust", "semi", "tabular"),
 }
 
 COUNTING = '''
@@ -203,7 +203,7 @@ def test_a_protocol_of_a_track_that_is_not_here_is_refused_with_the_nearest(prot
         Registry().protocol(file)
     assert str(refusal.value) == (
         f"protocol {file}: unknown track 'recogniton'; did you mean 'recognition'? "
-        "(ltbench list tracks shows all 9)"
+        "(ltbench list tracks shows all 10)"
     )
 
 
@@ -255,8 +255,8 @@ def test_protocols_that_cannot_be_read_cost_a_package_those_alone(install, proto
     registry.load_all()
     assert [one.reason for one in registry.left_out] == [
         f"protocol {bad}: unknown track 'tallying'; known: compression, counting, distillation, "
-        "domains, federated, incremental, recognition, robust, semi, tabular (ltbench list tracks "
-        "shows all 10)",
+        "domains, federated, incremental, multilabel, recognition, robust, semi, tabular (ltbench "
+        "list tracks shows all 11)",
         f"protocol {worse}: key track is missing",
     ]
     assert registry.protocol("to-three").upto == 3
