@@ -4,7 +4,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 # boards whose data are installed with scikit-learn, so that they run anywhere
 BOARDS ?= digits-lt digits-balanced digits-domains digits-federated digits-peers digits-groups \
-	digits-incremental digits-robust digits-semi-consistent tabular-embedded distill-digits \
+	digits-incremental digits-robust digits-semi-consistent digits-scenes-lt tabular-embedded distill-digits \
 	compress-digits
 BASE ?= main
 SHARD ?= 1/1

@@ -7,7 +7,7 @@ from ltbench.models.heads import CosineHead
 
 
 def test_networks_are_known_by_their_files():
-    assert own() == ["convnet", "imagenet_resnet", "mlp", "resnet", "vgg"]
+    assert own() == ["convnet", "imagenet_resnet", "mlp", "resnet", "scenenet", "vgg"]
 
 
 def test_a_network_is_features_and_head():

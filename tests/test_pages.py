@@ -30,6 +30,7 @@ KINDS = (
     "boards/digits-incremental.html",
     "boards/digits-robust.html",
     "boards/digits-semi-consistent.html",
+    "boards/digits-scenes-lt.html",
 )
 """A page of every kind, and a board of every track."""
 
