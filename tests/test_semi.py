@@ -19,7 +19,7 @@ from ltbench.testing.report import Failure
 from ltbench.testing.task import rows_of
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import run as recognise
-from ltbench.tracks.semi import checks
+from ltbench.tracks.semi import checks, open_set
 from ltbench.tracks.semi.contract import POOL, SemiGrants, SemiSupervised
 from ltbench.tracks.semi.cutting import UNKNOWN, Source, cut, load, profile, refuse_overlap
 from ltbench.tracks.semi.learning import Average, Pooled
@@ -93,7 +93,8 @@ def test_what_a_cell_is_given_holds_the_pools_labels_for_a_bound_alone():
     assert given["pool"].beside.labels is None
     assert torch.equal(given["pool_labels"].beside.labels, cut(fixed, DIGITS, 0).pool.labels)
     travelled = pickle.loads(pickle.dumps(given["pool"]))
-    assert vars(travelled.beside).keys() == {"pool", "labels"} and travelled.beside.labels is None
+    assert vars(travelled.beside).keys() == {"pool", "labels", "opened"}
+    assert travelled.beside.labels is None
     assert torch.equal(travelled.beside.pool, given["pool"].beside.pool)
 
 
@@ -279,8 +280,94 @@ def test_unknown_classes_that_leave_too_few_are_refused():
         load(installed(), with_pool(unknown=("ten",), unknown_rows=10))
     fixed = with_pool(unknown=("9",), unknown_rows=10_000)
     (source,) = load(installed(), fixed).values()
-    with pytest.raises(LTBenchError, match="unknown classes have 180 rows; the pool asks for 100"):
+    with pytest.raises(LTBenchError, match="have 130 rows beside those that are tested; the pool"):
         cut(fixed, source, 0)
+
+
+def numbered(rows):
+    """The same labels, each row an image full of its own number."""
+    images = torch.arange(float(len(rows))).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    return Rows(images, rows.labels)
+
+
+@pytest.mark.parametrize("own_split", [False, True])
+def test_tested_rows_of_unknown_classes_stand_nowhere_else(own_split):
+    class Own(Finder):
+        def dataset(self, name):
+            rows = numbered(DIGITS.train)
+            test = rows[torch.arange(1700, 1797)] if own_split else None
+            train = rows[torch.arange(1700)] if own_split else rows
+            return lambda: Dataset(train, DIGITS.classes, test)
+
+    fixed = with_pool(unknown=("8", "9"), unknown_rows=40)
+    held = None if own_split else 50
+    data = structs.replace(fixed.data, fingerprint="any", test_per_class=held)
+    fixed = structs.replace(fixed, data=data)
+    (source,) = load(Own(None), fixed).values()
+    tested = []
+    for seed in (0, 1):
+        found = cut(fixed, source, seed)
+        parts = (found.unknown, found.pool, found.parts.train, found.parts.test())
+        places = [set(part.inputs[:, 0, 0, 0].long().tolist()) for part in parts]
+        assert len(places[0]) == len(found.unknown) == (19 if own_split else 100)
+        assert not places[0] & (places[1] | places[2] | places[3])
+        assert {DIGITS.train.labels[place].item() for place in places[0]} == {8, 9}
+        assert (found.unknown.labels == UNKNOWN).all()
+        tested.append(places[0])
+    assert tested[0] == tested[1]
+
+
+def test_measures_of_unknown_rows_by_hand():
+    arrays = {
+        "labels": np.array([0, 0, 1]),
+        "unknown": np.array([0.1, 0.6, 0.2, 0.6, 0.9], dtype=np.float32),
+        "open_predicted": np.array([0, 2, 0, 2, 1]),
+    }
+    found = open_set.scored(arrays, 2)
+    # of six pairs the unknown row is the likelier in five, and one is a tie
+    assert found["unknown_auroc"] == pytest.approx(5.5 / 6)
+    assert found["open_balanced_accuracy"] == pytest.approx((1 / 2 + 0 + 1 / 2) / 3)
+    assert open_set.scored({"labels": arrays["labels"]}, 2) == {}
+
+
+class Doubts(SemiSupervised):
+    """Takes every row for one of an unknown class, and all alike."""
+
+    name = "doubts"
+
+    def opened(self, output, run):
+        return torch.tensor([0.2, 0.2, 0.6]).expand(len(output.features), -1)
+
+
+def test_what_is_unknown_is_said_by_a_method_or_by_how_sure_a_network_is():
+    run, model = probe_run(Pooled(), (20, 20), torch.float32), torch.nn.Module()
+    labelled, asked = rows_of((20, 20)).inputs, rows_of((20, 20), seed=1).inputs
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model.head = torch.nn.Linear(labelled[0].numel(), 2)
+    model.features = torch.nn.Flatten()
+    likely, open_labels = open_set.openness(Pooled(), model, labelled, asked, run)
+    scores = model.head(asked.flatten(1)).detach().double().softmax(dim=1)
+    assert torch.allclose(likely, 1 - scores.max(dim=1).values)
+    there = 1 - model.head(labelled.flatten(1)).detach().double().softmax(dim=1).max(dim=1).values
+    limit = np.quantile(there.numpy(), 0.95)
+    expected = np.where(likely.numpy() <= limit, scores.argmax(dim=1).numpy(), 2)
+    assert open_labels.tolist() == expected.tolist() and 0 < (open_labels == 2).sum() < 20
+    likely, open_labels = open_set.openness(Pooled(Doubts()), model, labelled, asked, run)
+    assert (likely == 0.6).all() and (open_labels == 2).all()
+
+
+def test_a_cell_of_unknown_classes_keeps_what_its_measures_follow_from():
+    fixed = short("digits-semi-unknown")
+    (source,) = load(installed(), fixed).values()
+    track = installed().track("semi")
+    for text in ("erm", "iomatch"):
+        outcome = run(fixed, recipe(text), 0, source, CPU)
+        assert len(outcome.arrays["unknown"]) == len(outcome.arrays["labels"]) + 100
+        again = open_set.scored(outcome.arrays, 8)
+        assert again.items() <= outcome.measures.items()
+        assert set(again) <= {measure.name for measure in track.measures}
+        assert 0 < again["unknown_auroc"] < 1
 
 
 # A pool of another source.
@@ -414,3 +501,27 @@ def test_the_check_of_test_rows_sees_one_in_the_pool(monkeypatch):
     monkeypatch.setattr(checks, "run", straying)
     with pytest.raises(Failure, match="held-out ones reached"):
         checks.test_rows_stay_out(recipe("fixmatch"))
+
+
+class Knows(SemiSupervised):
+    """Has the labels of test rows from somewhere, and decides by the first."""
+
+    name = "knows"
+    needs = frozenset({POOL})
+    labels = ()
+
+    def decide(self, scores, run):
+        return (scores.argmax(dim=1) + self.labels[0]) % scores.shape[1]
+
+
+def test_false_labels_of_test_rows_change_what_somebody_decides_who_has_them(monkeypatch):
+    plain = checks.run
+
+    def watched(protocol, recipe, seed, dataset, device):
+        Knows.labels = dataset.test.labels
+        return plain(protocol, recipe, seed, dataset, device)
+
+    checks.decoys_change_nothing(recipe("fixmatch"))
+    monkeypatch.setattr(checks, "run", watched)
+    with pytest.raises(Failure, match="changed with the order and the labels"):
+        checks.decoys_change_nothing(Recipe(Knows()))

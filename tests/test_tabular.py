@@ -555,6 +555,15 @@ def test_what_was_made_of_a_table_is_told_before_a_cell_runs(tmp_path, ltbench):
     assert "bad: bad.csv cannot be read as a table: line 3 has 1 fields" in done.stderr
 
 
+def test_a_dry_run_counts_tables_and_names_one(ltbench):
+    done = ltbench("run", "tabular-embedded", "-m", "erm", "--seeds", 2, "--dry-run")
+    assert "erm: seeds 0, 1 on 4 tables\n" in done.stdout, done.output
+    told = json.loads(
+        ltbench("run", "tabular-embedded", "--seeds", 1, "--dry-run", "--json").stdout
+    )
+    assert {cell["table"] for cell in told["todo"]} == set(protocol("tabular-embedded").tables)
+
+
 def test_a_table_is_no_data_set_of_pictures(tiny, tmp_path, ltbench):
     (tmp_path / "ours.csv").write_text("x,target\n1,a\n2,b\n")
     tiny.write_text(tiny.read_text().replace('source = "digits"', 'source = "ours"'))

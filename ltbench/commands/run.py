@@ -20,6 +20,7 @@ from ltbench.training.threads import begin_with_one
 if TYPE_CHECKING:
     from ltbench.registry.registry import Registry
     from ltbench.results.records import Record, Rejected
+    from ltbench.running.cell import Cell
     from ltbench.running.cluster import Cluster
     from ltbench.running.observers import Observer
     from ltbench.running.plan import Plan
@@ -256,14 +257,26 @@ def _interruptible() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
+def _listed(cells: Sequence["Cell"]) -> str:
+    """The seeds of cells, and on how many tables where there are several."""
+    seeds = list(dict.fromkeys(cell.seed for cell in cells))
+    tables = list(dict.fromkeys(cell.table for cell in cells))
+    told = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    if len(tables) == 1:
+        return told + (f" on {tables[0]}" if tables[0] else "")
+    every = len(cells) == len(seeds) * len(tables)
+    return f"{told} on {len(tables)} tables" + ("" if every else f", {len(cells)} cells in all")
+
+
 def _tell_plan(plan: "Plan", seconds: float, as_json: bool) -> None:
-    cells = [{"recipe": cell.recipe.text, "seed": cell.seed} for cell in plan.todo]
+    cells = [
+        {"recipe": cell.recipe.text, "seed": cell.seed, "table": cell.table} for cell in plan.todo
+    ]
     if as_json:
         print_json({"todo": cells, "done": len(plan.done), "seconds": round(seconds, 1)})
         return
-    for text in dict.fromkeys(cell["recipe"] for cell in cells):
-        seeds = [str(cell["seed"]) for cell in cells if cell["recipe"] == text]
-        say(f"{text}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
+    for text in dict.fromkeys(cell.recipe.text for cell in plan.todo):
+        say(f"{text}: {_listed([cell for cell in plan.todo if cell.recipe.text == text])}")
     say(
         f"{len(cells)} cells would run, in about {duration(seconds)}; "
         f"{len(plan.done)} have a record already"

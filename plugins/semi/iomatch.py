@@ -20,7 +20,8 @@ class IOMatch(SemiSupervised):
     is not k. Rows of which p reaches the `threshold` and that less than `unknown` teach their soft
     label; all whose open target (p_k (1 - r_k), and what is left) reaches `unknown` teach the open
     head from the share `warmup` of the training on. Labelled rows teach the pairs, of the others
-    the likeliest one. The open head tells nothing here: all test rows are of known classes.
+    the likeliest one. The open head tells which test rows are of unknown classes, where a protocol
+    has such.
     """
 
     name = "iomatch"
@@ -59,6 +60,9 @@ class IOMatch(SemiSupervised):
         sure = (told.max(dim=1).values >= self.unknown) & (run.progress >= self.warmup)
         opened = head.opened(strong.features)
         return loss + (sure * cross_entropy(opened, told, reduction="none")).mean()
+
+    def opened(self, output, run):
+        return run.model.head.opened(output.features).softmax(dim=1)
 
 
 class OpenHead(nn.Module):

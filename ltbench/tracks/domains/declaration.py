@@ -17,6 +17,7 @@ from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, share
 from ltbench.tracks import classification
+from ltbench.tracks.diagnostics import DIAGNOSTICS
 from ltbench.tracks.domains.cutting import cut
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.track import (
@@ -86,6 +87,7 @@ class DomainsTrack(Track[Domains]):
             table=FIRST,
         ),
         *(measure for measure in CLASSIFICATION if measure.name in OF_ROWS),
+        *DIAGNOSTICS,
     )
 
     load = staticmethod(load)

@@ -23,7 +23,7 @@ from ltbench.contract.track import (
 )
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
-from ltbench.tracks import classification, holding
+from ltbench.tracks import classification, diagnostics, holding
 from ltbench.tracks.classification import (
     EXACT,
     REFERENCE_SHARE,
@@ -36,6 +36,7 @@ from ltbench.tracks.classification import (
     refuse_needs,
     time_plain,
 )
+from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.domains import metadata
 from ltbench.tracks.domains.contract import GROUPS, TEST_GROUPS, DomainGrants, cell_of
@@ -118,7 +119,7 @@ def divide(protocol: Domains, seed: int, dataset: Dataset, needs: Set[str]) -> D
         )
         tested = np.array(details.tested)
         return Outcome(
-            measures=scored,
+            measures=scored | diagnostics.measured(protocol, answer.told),
             timing=answer.timing,
             recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
             class_counts=parts.class_counts,
@@ -167,6 +168,7 @@ def answer(
         notes=run.notes,
         continued=made.continued,
         stage=made.stage,
+        told=diagnosed(protocol, model, parts, inputs, run),
     )
 
 

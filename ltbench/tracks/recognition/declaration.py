@@ -25,6 +25,7 @@ from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
+from ltbench.tracks.diagnostics import DIAGNOSTICS
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.tracks.recognition.track import SUPPLIES, answer, divide, run
 from ltbench.tracks.trials import trial
@@ -52,6 +53,7 @@ class RecognitionTrack(Track[Recognition]):
             "reach on a balanced set of the same size",
             stored=False,
         ),
+        *DIAGNOSTICS,
     )
 
     def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:

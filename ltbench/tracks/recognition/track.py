@@ -11,6 +11,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Answer, Asked, Divided, Outcome, undivided
 from ltbench.datasets import Dataset
 from ltbench.results.records import Scores
+from ltbench.tracks import diagnostics
 from ltbench.tracks.classification import (
     Predictions,
     begin,
@@ -21,6 +22,7 @@ from ltbench.tracks.classification import (
     split,
     time_plain,
 )
+from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.learning import learned
 from ltbench.tracks.recognition.problem import Recognition
@@ -45,7 +47,7 @@ def divide(
 
         scored, predictions = marked(answer.scores, answer.predicted)
         return Outcome(
-            measures=scored,
+            measures=scored | diagnostics.measured(protocol, answer.told),
             timing=answer.timing,
             transductive=marked(*answer.adapted)[0] if answer.adapted is not None else None,
             recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
@@ -79,6 +81,7 @@ def answer(
     test = ask()
     inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
     scores, predicted = answered(recipe, model, inputs, every, run)
+    told = diagnosed(protocol, model, parts, inputs, run)
     adapted = None
     if recipe.adapts:
         # in an order that tells nothing of the labels
@@ -93,6 +96,7 @@ def answer(
         notes=run.notes,
         continued=made.continued,
         stage=made.stage,
+        told=told,
     )
 
 

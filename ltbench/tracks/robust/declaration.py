@@ -11,6 +11,7 @@ from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, FIRST, Measure, share
 from ltbench.tracks import classification
+from ltbench.tracks.diagnostics import DIAGNOSTICS
 from ltbench.tracks.robust.problem import Robust
 from ltbench.tracks.robust.track import OF_ROWS, SUPPLIES, measured, plan, run
 
@@ -65,6 +66,7 @@ class RobustTrack(Track[Robust]):
             for of in ("robust", "clean")
         ),
         *(measure for measure in CLASSIFICATION if measure.name in OF_ROWS),
+        *DIAGNOSTICS,
     )
 
     load = staticmethod(classification.load)

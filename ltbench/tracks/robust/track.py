@@ -17,7 +17,7 @@ from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
 from ltbench.protocols.imbalance import shuffled_classes
 from ltbench.results.records import Record
-from ltbench.tracks import classification
+from ltbench.tracks import classification, diagnostics
 from ltbench.tracks.classification import (
     EXACT,
     Parts,
@@ -28,6 +28,7 @@ from ltbench.tracks.classification import (
     split,
     time_plain,
 )
+from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.learning import learned
 from ltbench.tracks.robust.contract import ATTACK, TEACHERS, RobustGrants, Threat
 from ltbench.tracks.robust.problem import Robust
@@ -93,11 +94,14 @@ def run(
     eps = protocol.threat.eps
     first, every = under_attack(recipe, made.model, test.inputs, test.labels, eps, made.run)
     every &= predicted == test.labels
+    told = diagnosed(protocol, made.model, parts, test.inputs, made.run)
     plain, predictions = classification.score(protocol, parts, test.labels, scores, predicted)
     arrays = predictions.arrays(len(counts))
     arrays |= {"pgd20": first.cpu().numpy(), "robust": every.cpu().numpy()}
     return Outcome(
-        measures=followed(protocol, arrays, counts) | {name: plain[name] for name in OF_ROWS},
+        measures=followed(protocol, arrays, counts)
+        | {name: plain[name] for name in OF_ROWS}
+        | diagnostics.measured(protocol, told),
         timing=timing,
         recall=recalls_of(predictions.labels, predictions.predicted, len(counts)),
         class_counts=counts,

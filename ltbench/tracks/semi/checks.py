@@ -11,7 +11,7 @@ from ltbench.contract.context import Rows, Run
 from ltbench.contract.method import Method
 from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Answer, Check
-from ltbench.datasets import Dataset
+from ltbench.datasets import Dataset, digits, duplicates
 from ltbench.testing.checks import shared
 from ltbench.testing.report import NotApplicable, expect, named
 from ltbench.testing.task import (
@@ -23,15 +23,16 @@ from ltbench.testing.task import (
     expect_unseen,
     rows_of,
 )
-from ltbench.tracks.marked import fields, marked
+from ltbench.tracks.marked import expect_deaf, fields, marked
 from ltbench.tracks.semi.contract import POOL_LABELS, SemiGrants
-from ltbench.tracks.semi.cutting import Cut, cut
+from ltbench.tracks.semi.cutting import Cut, Source, cut
 from ltbench.tracks.semi.learning import Pooled
 from ltbench.tracks.semi.problem import Pool, Semi
 from ltbench.tracks.semi.track import SUPPLIES, answer, of_cut, run
 
 NEEDS = SUPPLIES | {"two_classes"}
 POOL = (9, 7, 5, 4)  # rows of each class of the small task
+POOLED = 60  # rows of the pool beside a cell of digits
 CPU = torch.device("cpu")
 
 
@@ -108,3 +109,30 @@ def small(dataset: Dataset) -> Semi:
     imbalance = structs.replace(keys["imbalance"], counts=[8, 4, 4][: len(dataset.classes)])
     pool = Pool(profile="consistent", ratio=1.0, strong="affine", n_max=6, factor=3.0)
     return Semi(**{**keys, "data": data, "imbalance": imbalance}, pool=pool)
+
+
+def learning(dataset: Dataset) -> Semi:
+    """A protocol whose networks learn enough to give rows different classes, over a pool that the
+    data have apart."""
+    keys = fields(dataset)
+    keys["budget"] = structs.replace(keys["budget"], epochs=20)
+    pool = Pool("source", ratio=1.0, strong="affine", source="check", fingerprint="any")
+    return Semi(**keys, pool=pool)
+
+
+def with_pool(dataset: Dataset) -> Source:
+    """The same data with a pool of digits that stand nowhere else in them."""
+    whole = digits.load().of_classes(dataset.classes)
+    parts = [dataset.train] if dataset.test is None else [dataset.train, dataset.test]
+    held = {key for part in parts for key in duplicates.keys_of(part)}
+    apart = [key not in held for key in duplicates.keys_of(whole.train)]
+    others = whole.train[torch.tensor(apart).nonzero()[:POOLED, 0]]
+    return Source(dataset.train, dataset.classes, dataset.test, others=others)
+
+
+def decoys_change_nothing(method: Recipe) -> None:
+    """A cell of digits must decide alike where the labels of test rows are false."""
+    expect_deaf(method, learning, run, with_pool)
+
+
+THOROUGH = named((decoys_change_nothing,))

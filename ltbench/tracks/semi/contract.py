@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ltbench.contract.context import Grants, Output, Run
-from ltbench.contract.method import Method, Rule, hook
+from ltbench.contract.method import Method, Rule, hook, one
 from ltbench.contract.recipes import total
 from ltbench.tracks.semi.strong import strongly
 
@@ -36,6 +36,15 @@ class SemiSupervised(Method):
 
         `weak` is what the network puts out for the protocol's view of them, without gradient,
         `strong` for the strong view.
+        """
+        return None
+
+    @hook(one("tell rows of unknown classes"))
+    def opened(self, output: Output, run: Run) -> Tensor | None:
+        """Shares [N, C + 1] of each known class, and of none of them, once training has ended.
+
+        Asked where the pool has unknown classes. Without an owner a row is as unknown as its
+        likeliest class is unlikely.
         """
         return None
 

@@ -23,20 +23,26 @@ NAMED = 3  # pairs of rows that a refusal names
 
 @dataclass(frozen=True)
 class Source(Dataset):
-    """The rows of the known classes, and `others` that only a pool can have.
-
-    Labels of these are those of the known classes, or `UNKNOWN`.
+    """The rows of the known classes, and `others` that a pool has from elsewhere, with the labels
+    of known classes or `UNKNOWN`. `strangers` are rows of unknown classes, and `tested` those of
+    them that its test split has, if it has one.
     """
 
     others: Rows | None = None
+    strangers: Rows | None = None
+    tested: Rows | None = None
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The rows of one cell, and those of its pool with the labels that are withheld."""
+    """The rows of one cell, and those of its pool with the labels that are withheld.
+
+    `unknown` are test rows of classes that are none of the known ones.
+    """
 
     parts: Parts
     pool: Rows
+    unknown: Rows | None = None
 
 
 def load(registry: Finder, protocol: Semi) -> dict[str, Dataset]:
@@ -58,16 +64,23 @@ def load(registry: Finder, protocol: Semi) -> dict[str, Dataset]:
             f"{protocol.name}: {len(protocol.pool.unknown)} unknown classes of "
             f"{len(whole.classes)} leave {len(known)} known; leave two or more to tell apart"
         )
-    others = None
-    if protocol.pool.source is not None:
-        others = _elsewhere(registry, protocol.pool, whole)
-    elif protocol.pool.unknown:
-        apart = torch.tensor([name in protocol.pool.unknown for name in whole.classes])
-        strangers = whole.train[apart[whole.train.labels]]
-        others = replace(strangers, labels=torch.full_like(strangers.labels, UNKNOWN))
-    here = whole.of_classes(known) if protocol.pool.unknown else whole
+    pool, here = protocol.pool, whole
+    strangers: tuple[Rows | None, Rows | None] = (None, None)
+    others = None if pool.source is None else _elsewhere(registry, pool, whole)
+    if pool.unknown:
+        apart = torch.tensor([name in pool.unknown for name in whole.classes])
+        here = whole.of_classes(known)
+        strangers = _of(whole.train, apart), _of(whole.test, apart)
     kept = here.train, here.classes, here.test, whole.fingerprint, whole.notes
-    return {"": Source(*kept, others=others)}
+    return {"": Source(*kept, others, *strangers)}
+
+
+def _of(rows: Rows | None, apart: Tensor) -> Rows | None:
+    """The rows of those classes [C], without their labels."""
+    if rows is None:
+        return None
+    some = rows[apart[rows.labels]]
+    return replace(some, labels=torch.full_like(some.labels, UNKNOWN))
 
 
 def _elsewhere(registry: Finder, pool: Pool, known: Dataset) -> Rows:
@@ -116,13 +129,15 @@ def cut(protocol: Semi, dataset: Dataset, seed: int) -> Cut:
     Raises:
         LTBenchError: the data have too few rows, or a labelled row stands in the pool as well.
     """
-    parts = split(protocol, dataset, seed)
+    parts, unknown = split(protocol, dataset, seed), None
     rows = _rest(protocol, dataset, seed, parts)
-    chance = torch.Generator().manual_seed(stream_seed(seed, "pool order"))
-    pool = rows[torch.randperm(len(rows), generator=chance)]
+    if isinstance(dataset, Source) and dataset.strangers is not None:
+        some, unknown = _strangers(protocol, dataset.strangers, dataset.tested, seed)
+        rows = rows if protocol.pool.source is not None else _joined(rows, some)
+    pool = rows[torch.randperm(len(rows), generator=_chance(seed, "pool order"))]
     if protocol.pool.source is not None:
         refuse_overlap(protocol.pool, parts.train, pool)
-    return Cut(parts, pool)
+    return Cut(parts, pool, unknown)
 
 
 def _rest(protocol: Semi, dataset: Dataset, seed: int, parts: Parts) -> Rows:
@@ -151,18 +166,36 @@ def _rest(protocol: Semi, dataset: Dataset, seed: int, parts: Parts) -> Rows:
                 f"are labelled and tested on; the pool of {protocol.name} asks for {wanted}"
             )
         chosen.append(there[taken : taken + wanted])
-    known = Chosen.out_of(dataset.train, torch.from_numpy(np.concatenate(chosen)))
-    return known if others is None else _with_strangers(pool, known, others, seed)
+    return Chosen.out_of(dataset.train, torch.from_numpy(np.concatenate(chosen)))
 
 
-def _with_strangers(pool: Pool, known: Rows, others: Rows, seed: int) -> Rows:
-    """The pool's known rows, then those of unknown classes, drawn by the seed."""
-    if len(others) < pool.unknown_rows:
+def _strangers(
+    protocol: Semi, strangers: Rows, tested: Rows | None, seed: int
+) -> tuple[Rows, Rows]:
+    """Rows of unknown classes for the pool, drawn by the seed, and those that are tested.
+
+    Of a source without a test split as many are tested as of as many known classes, in every seed
+    the same.
+    """
+    pool, first = protocol.pool, 0
+    if tested is None:
+        first = len(pool.unknown) * (protocol.data.test_per_class or 0)
+        strangers = strangers[torch.randperm(len(strangers), generator=_chance(0, "tested"))]
+        tested = strangers[torch.arange(min(first, len(strangers)))]
+    if len(strangers) - first < pool.unknown_rows:
         raise LTBenchError(
-            f"the unknown classes have {len(others)} rows; the pool asks for {pool.unknown_rows}"
+            f"the unknown classes have {max(0, len(strangers) - first)} rows beside those that are "
+            f"tested; the pool asks for {pool.unknown_rows}"
         )
-    chance = torch.Generator().manual_seed(stream_seed(seed, "unknown rows"))
-    some = others[torch.randperm(len(others), generator=chance)[: pool.unknown_rows]]
+    order = torch.randperm(len(strangers) - first, generator=_chance(seed, "unknown rows"))
+    return strangers[first + order[: pool.unknown_rows]], tested
+
+
+def _chance(seed: int, stream: str) -> torch.Generator:
+    return torch.Generator().manual_seed(stream_seed(seed, stream))
+
+
+def _joined(known: Rows, some: Rows) -> Rows:
     every = torch.arange(len(known))
     inputs = torch.cat([known.inputs_at(every), some.inputs])
     return Rows(inputs, torch.cat([known.labels, some.labels]))

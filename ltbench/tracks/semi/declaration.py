@@ -1,6 +1,7 @@
 """The declaration of semi-supervised learning: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -16,6 +17,7 @@ from ltbench.errors import LTBenchError
 from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION, SHARES, Measure, share
 from ltbench.tracks import classification
+from ltbench.tracks.diagnostics import DIAGNOSTICS
 from ltbench.tracks.semi.contract import SemiSupervised
 from ltbench.tracks.semi.cutting import cut, load
 from ltbench.tracks.semi.problem import Semi
@@ -27,6 +29,7 @@ class SemiTrack(Track[Semi]):
 
     name = "semi"
     made_in = "ltbench.tracks.semi.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
     example = "digits-semi-consistent"
     problem = Semi
     hooks = SemiSupervised
@@ -48,6 +51,19 @@ class SemiTrack(Track[Semi]):
             chosen=True,
             limits=SHARES,
         ),
+        share(
+            "open_balanced_accuracy",
+            "open",
+            "*open*: mean recall of the known classes and of rows of unknown ones, which are to be "
+            "called so",
+        ),
+        share(
+            "unknown_auroc",
+            "AUROC",
+            "*AUROC*: pairs of test rows, an unknown and a known, of which the first is taken the "
+            "likelier to be unknown",
+        ),
+        *DIAGNOSTICS,
     )
 
     load = staticmethod(load)
@@ -69,6 +85,11 @@ class SemiTrack(Track[Semi]):
         from ltbench.tracks.semi.checks import checks
 
         return checks(recipe)
+
+    def thorough(self, recipe: Recipe) -> Mapping[str, Check]:
+        from ltbench.tracks.semi.checks import THOROUGH
+
+        return THOROUGH
 
     def measured(self, protocol: Semi, record: Record, arrays: Arrays) -> Followed:
         kept = {"labels", "predicted", "confidence", "pool_labels", "pool_predicted"}

@@ -28,7 +28,7 @@ from ltbench.contract.track import (
 from ltbench.datasets import Dataset
 from ltbench.results.records import Record, Scores
 from ltbench.scoring.metrics import recalls
-from ltbench.tracks import classification
+from ltbench.tracks import classification, diagnostics
 from ltbench.tracks.classification import (
     EXACT,
     Parts,
@@ -38,23 +38,29 @@ from ltbench.tracks.classification import (
     refuse_needs,
     time_plain,
 )
+from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.learning import learned
+from ltbench.tracks.semi import open_set
 from ltbench.tracks.semi.contract import POOL, POOL_LABELS, SemiGrants
 from ltbench.tracks.semi.cutting import UNKNOWN, Cut, copied, cut
 from ltbench.tracks.semi.learning import Pooled
+from ltbench.tracks.semi.open_set import openness
 from ltbench.tracks.semi.problem import Semi
 from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({POOL, POOL_LABELS})
+OPEN = ("unknown", "open_predicted")
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What a cell is given beside labelled rows: the pool's inputs, and its labels to a bound."""
+    """What a cell is given beside labelled rows: the pool's inputs, its labels to a bound, and
+    whether it has rows of unknown classes and `opened` is asked."""
 
     pool: Tensor
     labels: Tensor | None
+    opened: bool = False
 
 
 def begin(protocol: Semi, parts: Parts, beside: Beside, seed: int, device: torch.device) -> Run:
@@ -75,15 +81,17 @@ def divide(protocol: Semi, seed: int, dataset: Dataset, needs: Set[str]) -> Divi
 
 
 def of_cut(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) -> Divided:
-    """The same of rows that are cut. Test rows and those of the pool are asked together."""
+    """The same of rows that are cut. Test rows, those of unknown classes among them, and those of
+    the pool are asked together."""
     parts, pool = rows.parts, copied(rows.pool)
-    withheld = rows.pool.labels
+    withheld, strangers = rows.pool.labels, rows.unknown
     test = cache(parts.test)
 
     @cache
     def paper() -> tuple[Asked, Tensor]:
-        inputs = torch.cat([copied(test()), pool])
-        return asked(Rows(inputs, torch.cat([test().labels, withheld])), seed)
+        every = (test(), rows.pool) if strangers is None else (test(), strangers, rows.pool)
+        inputs = torch.cat([copied(one) for one in every])
+        return asked(Rows(inputs, torch.cat([one.labels for one in every])), seed)
 
     def mark(answer: Answer) -> Outcome:
         place, tested = paper()[1], len(test())
@@ -93,9 +101,15 @@ def of_cut(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) 
         )
         arrays = predictions.arrays(classes)
         arrays["pool_labels"] = withheld.numpy().astype(np.int16)
-        arrays["pool_predicted"] = predicted[tested:].numpy().astype(np.int16)
+        arrays["pool_predicted"] = predicted[-len(pool) :].numpy().astype(np.int16)
+        if strangers is not None:
+            told = {name: answer.arrays[name][place.numpy()] for name in OPEN}
+            arrays |= {name: one[: -len(pool)] for name, one in told.items()}
         return Outcome(
-            measures=scored | of_pool(arrays, classes),
+            measures=scored
+            | of_pool(arrays, classes)
+            | open_set.scored(arrays, classes)
+            | diagnostics.measured(protocol, answer.told),
             timing=answer.timing,
             recall=recalls_of(predictions.labels, predictions.predicted, classes),
             class_counts=parts.class_counts,
@@ -106,7 +120,8 @@ def of_cut(protocol: Semi, seed: int, rows: Cut, needs: Set[str], classes: int) 
             control=POOL_LABELS in needs,
         )
 
-    beside = Beside(pool, withheld.clone() if POOL_LABELS in needs else None)
+    labels = withheld.clone() if POOL_LABELS in needs else None
+    beside = Beside(pool, labels, strangers is not None)
     given = Given(parts.train, parts.validation, parts.class_counts, classes, beside)
     return Divided(given, lambda: paper()[0], mark, classes)
 
@@ -131,6 +146,12 @@ def answer(
     inputs = ask().inputs.to(device)
     every = torch.arange(len(inputs), device=device)
     scores, predicted = answered(pooled, model, inputs, every, run)
+    arrays: Arrays = {}
+    if given.beside.opened:
+        labelled = parts.train.inputs_at(torch.arange(len(parts.train))).to(device)
+        told = openness(pooled, model, labelled, inputs, run)
+        arrays["unknown"] = told[0].float().cpu().numpy()
+        arrays["open_predicted"] = told[1].cpu().numpy().astype(np.int16)
     return Answer(
         scores=scores.double().cpu(),
         predicted=predicted.cpu(),
@@ -138,6 +159,8 @@ def answer(
         notes=run.notes,
         continued=made.continued,
         stage=made.stage,
+        told=diagnosed(protocol, model, parts, inputs, run),
+        arrays=arrays,
     )
 
 
@@ -167,7 +190,8 @@ def shift(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: 
 def measured(protocol: Semi, record: Record, arrays: Arrays) -> Followed:
     """Every measure that follows from what a record keeps of its test rows and its pool."""
     found = arrays["labels"], np.atleast_2d(arrays["predicted"])
-    told = of_pool(arrays, len(record.class_counts))
+    classes = len(record.class_counts)
+    told = of_pool(arrays, classes) | open_set.scored(arrays, classes)
     return {
         **classification.measured(protocol, record, found, arrays),
         **{name: around(value, EXACT) for name, value in told.items()},

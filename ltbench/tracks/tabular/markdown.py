@@ -71,16 +71,7 @@ def markdown(board: Comparison) -> str:
             ],
         ),
         f"{ranking} by table, mean over learners:",
-        table_of(
-            ["recipe", *board.tables],
-            [
-                [
-                    recipe_cell(row.recipe, []),
-                    *(_mean(measure, row.by_table[name]) for name in board.tables),
-                ]
-                for row in board.rows
-            ],
-        ),
+        _by_table(board, measure),
         "Rows of each class: "
         + "; ".join(f"{name} {', '.join(map(str, c))}" for name, c in board.tables.items())
         + ".",
@@ -143,6 +134,17 @@ def explained(board: Comparison) -> list[str]:
         "‡ pays with calibration: its Brier score is worse than that of plain learners by a "
         "point or more",
     ]
+
+
+def _by_table(board: Comparison, measure: Measure) -> str:
+    """A line for each recipe, or for each table where there are more of these."""
+    recipes = [recipe_cell(row.recipe, []) for row in board.rows]
+    means = [[_mean(measure, row.by_table[name]) for name in board.tables] for row in board.rows]
+    if len(board.tables) <= len(recipes):
+        lines = zip(recipes, means, strict=True)
+        return table_of(["recipe", *board.tables], [[name, *told] for name, told in lines])
+    turned = zip(board.tables, zip(*means, strict=True), strict=True)
+    return table_of(["table", *recipes], [[name, *told] for name, told in turned])
 
 
 def _first_table(rows: list[Compared], ranking: Measure, ranked: bool) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ltbench.datasets import data_folder
 from ltbench.datasets.tables import PLAIN, Dialect, WholeTable, line, read_file, whole
 from ltbench.errors import LTBenchError, UnknownName
+from ltbench.tracks.tabular import keel
 from ltbench.tracks.tabular.sources import ENDINGS, SHIPPED, in_data_folder
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def read(
         return read_file(found, dialect)
     if source.startswith("scikit-learn/"):
         return _shipped(source.removeprefix("scikit-learn/"))
+    if source.startswith(keel.PREFIX):
+        return keel.read(source)
     for ending in ENDINGS:
         path = data_folder() / f"{source}{ending}"
         if path.exists():

@@ -1,6 +1,7 @@
 """Where tables are found, without reading any: what scikit-learn ships, and the data folder."""
 
 from ltbench.datasets import data_folder
+from ltbench.tracks.tabular import keel
 
 SHIPPED = ("breast-cancer", "diabetes", "digits", "iris", "wine")
 ENDINGS = (".parquet", ".csv")
@@ -15,4 +16,5 @@ def in_data_folder() -> list[str]:
 
 def known() -> list[str]:
     """The sources that can be read without asking for them elsewhere."""
-    return [*dict.fromkeys(in_data_folder()), *(f"scikit-learn/{name}" for name in SHIPPED)]
+    shipped = (f"scikit-learn/{name}" for name in SHIPPED)
+    return [*dict.fromkeys(in_data_folder()), *shipped, *keel.names()]
