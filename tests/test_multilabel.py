@@ -359,6 +359,7 @@ def test_labels_of_test_rows_are_0_or_1_but_may_all_be_absent(of_files):
         (lambda text: text.replace("1,1,0", "1,1"), "row 2: 3 columns, but 4 are named"),
         (lambda text: text.replace("image,", "file,"), "its first line is 'image' and the name of"),
         (lambda text: text.replace("train-1.png", "gone.png"), "gone.png cannot be read: No such"),
+        (lambda text: text.replace("train-1", "../train-1"), "points outside of"),
         (lambda text: text.replace("owl", "emu"), "train.csv and test.csv name other classes"),
         (lambda text: "", "its first line is 'image'"),
     ],

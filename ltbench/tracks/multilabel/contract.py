@@ -1,5 +1,6 @@
 """What several labels a row ask of methods beyond the contract of all, and what is granted."""
 
+import copy
 from dataclasses import dataclass
 from functools import reduce
 from operator import mul
@@ -108,7 +109,9 @@ def _mixes_rows(method: Method) -> bool:
     run = Run(counts, counts / counts.sum(), torch.ones(()), Phase("main", 1, 0.1, 0.0))
     run.train = rows
     try:
-        made = method.batch(Batch(rows.inputs, [(labels, 1.0)], torch.arange(8)), run)
+        made = copy.deepcopy(method).batch(
+            Batch(rows.inputs, [(labels, 1.0)], torch.arange(8)), run
+        )
         told = [target for target, _ in made.targets]
     # What a method of one class a row makes of a matrix may be any error at all.
     except Exception:

@@ -1,6 +1,7 @@
 """The declaration of several labels a row: what it measures, and what runs its cells."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -20,6 +21,7 @@ class MultiLabelTrack(Track[MultiLabel]):
 
     name = "multilabel"
     made_in = "ltbench.tracks.multilabel.track"
+    scaffolds = Path(__file__).parent / "scaffolds"
     example = "digits-scenes-lt"
     problem = MultiLabel
     hooks = LabelMethod

@@ -1,7 +1,7 @@
 """Rows with a matrix of labels from a user's own files: lists with a column a class, or arrays."""
 
 import csv
-from collections.abc import Callable
+import os
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ltbench.contract.context import Rows
 from ltbench.contract.track import Finder
 from ltbench.datasets import Dataset, data_folder
-from ltbench.datasets.pictures import Split, decoded
+from ltbench.datasets.pictures import Source, Split, decoded
 from ltbench.errors import LTBenchError
 from ltbench.texts import line, readable
 
@@ -35,7 +35,7 @@ def matrices(registry: Finder, source: str, size: int | None) -> Dataset:
     if source in registry.datasets_of_plugins():
         made: Dataset = registry.dataset(source)()
         return made
-    place = Path(registry.data.get(source, data_folder() / source))
+    place = Path(os.path.abspath(registry.data.get(source, data_folder() / source)))
     if not place.exists() and place.with_suffix(".npz").exists():
         place = place.with_suffix(".npz")
     if place.suffix == ".npz" and place.is_file():
@@ -54,7 +54,7 @@ def of_lists(folder: Path, size: int | None) -> Dataset:
     if found[0][0] != found[1][0]:
         raise LTBenchError(f"{readable(str(folder))}: train.csv and test.csv name other classes")
     splits = [
-        Split(folder / f"{split}.csv", [(name, _reading(folder / name), 0) for name in names])
+        Split(folder / f"{split}.csv", [_source(folder, name) for name in names])
         for split, (_, names, _) in zip(SPLITS, found, strict=True)
     ]
     parts, notes = decoded(splits, size)
@@ -64,7 +64,12 @@ def of_lists(folder: Path, size: int | None) -> Dataset:
     return Dataset(train, found[0][0], test, notes=tuple(notes))
 
 
-def _reading(path: Path) -> Callable[[], bytes]:
+def _source(folder: Path, name: str) -> Source:
+    """An image of a list; a link may lead out of the folder, a name may not."""
+    path = Path(os.path.normpath(folder / name))
+    if not path.is_relative_to(folder):
+        raise LTBenchError(f"image {readable(name)} points outside of {readable(str(folder))}")
+
     def read() -> bytes:
         try:
             return path.read_bytes()
@@ -72,7 +77,7 @@ def _reading(path: Path) -> Callable[[], bytes]:
             told = error.strerror or line(error)
             raise LTBenchError(f"{readable(str(path))} cannot be read: {told}") from None
 
-    return read
+    return readable(str(path)), read, 0
 
 
 def _listed(file: Path) -> tuple[tuple[str, ...], list[str], Tensor]:
