@@ -42,8 +42,12 @@ class MultiLabelTrack(Track[MultiLabel]):
             table=FIRST,
         ),
         share("few", empty="*few*: no label has so few positive training rows", table=FIRST),
-        share("macro_f1", "macro F1", "*F1*: of labels whose score is above 0, mean over labels"),
-        share("micro_f1", "micro F1", "or of all decisions together"),
+        share(
+            "macro_f1",
+            "macro F1",
+            "*macro F1*: of labels whose score is above 0, mean over labels",
+        ),
+        share("micro_f1", "micro F1", "*micro F1*: of all such decisions together"),
         share("few_recall", "few recall", "*few recall*: recall of the few at a score above 0"),
     )
 
