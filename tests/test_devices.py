@@ -22,6 +22,7 @@ from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
 from ltbench.tracks.finetuning import track as finetuning
 from ltbench.tracks.incremental import track as incremental
+from ltbench.tracks.multilabel import track as multilabel
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.regression import track as regression
 from ltbench.tracks.robust import track as robust
@@ -82,6 +83,11 @@ TRACKS = {
         'base = "digits-federated"\nname = "small"\n'
         "[federation]\nclients = 3\nrounds = 2\nalpha = 0.5\nleast = 5\n"
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
+    "multilabel": (
+        multilabel,
+        'base = "digits-scenes-lt"\nname = "small"\n'
+        '[budget]\nepochs = 2\n[network]\nname = "scenenet"\nwidths = [4, 4]\n',
     ),
     "semi": (
         semi,
@@ -152,6 +158,8 @@ def methods_of(track):
                 yield name
             if track == "robust" and "attack" in method.needs:
                 yield name
+            if track == "multilabel" and "label_sets" in method.needs:
+                yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
                 yield name
             if track == "regression" and "values" in method.needs:
@@ -164,8 +172,8 @@ def methods_of(track):
 
 
 OWN = {
-    *("attack", "backbones", "clients", "groups", "past", "peers", "pool", "pool_labels"),
-    *("rows_to_cluster", "values"),
+    *("attack", "backbones", "clients", "groups", "label_sets", "past", "peers", "pool"),
+    *("pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
@@ -176,6 +184,8 @@ EVERY = [
     ("incremental", "icarl(nearest_mean=False)+balanced-softmax"),
     ("distillation", "dm+balanced-softmax"),
     ("compression", "kd+oe-fsmc"),
+    ("multilabel", "erm"),
+    ("multilabel", "asl+class-aware-sampling+mixup"),
     ("semi", "erm"),
     ("clustering", "erm"),
     ("clustering", "k-means+simgcd+logit-adjustment"),

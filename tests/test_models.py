@@ -8,7 +8,8 @@ from ltbench.models.heads import CosineHead
 
 def test_networks_are_known_by_their_files():
     assert own() == [
-        *("convnet", "imagenet_resnet", "mapped", "mlp", "resnet", "torchvision_model", "vgg")
+        *("convnet", "imagenet_resnet", "mapped", "mlp", "resnet", "scenenet"),
+        *("torchvision_model", "vgg"),
     ]
 
 

@@ -69,22 +69,22 @@ def numbers(results):
 
 def test_it_is_listed_and_described(ltbench):
     assert (
-        "multi-label   A network tells which labels a row has" in ltbench("list", "tracks").output
+        "labelsets     A network tells which labels a row has" in ltbench("list", "tracks").output
     )
     assert re.search(rf"{PROTOCOL} +version 1", ltbench("list", "protocols").output)
     for method in METHODS:
         assert re.search(rf"^{method} ", ltbench("list", "methods").output, re.MULTILINE)
-    told = json.loads(ltbench("info", "multi-label", "--json").output)
+    told = json.loads(ltbench("info", "labelsets", "--json").output)
     assert told["supplies"] == ["several_labels"]
     assert told["adds_hooks"] == ["label_losses", "label_weight"]
     assert told["protocols"] == [PROTOCOL]
     assert told["measures"]["wrong_labels"] == (
         "wrong: labels that are wrong, of TEST_ROWS rows (lower is better, in %)"
     )
-    assert json.loads(ltbench("info", PROTOCOL, "--json").output)["track"] == "multi-label"
+    assert json.loads(ltbench("info", PROTOCOL, "--json").output)["track"] == "labelsets"
     plugins = ltbench("plugins", "--strict").output
-    brings = f"{PROTOCOL}, mirrored-digits, mirrored-digits-lt, multi-label, ringed-digits-lt"
-    assert f"multi-label (ltbench-acme 0.1.0): {brings}, visits\n" in plugins
+    brings = f"{PROTOCOL}, labelsets, mirrored-digits, mirrored-digits-lt, ringed-digits-lt"
+    assert f"labelsets (ltbench-acme 0.1.0): {brings}, visits\n" in plugins
     assert "parts (ltbench-acme 0.1.0): acme/visits, kappa, naive-bayes, rings\n" in plugins
 
 
@@ -113,7 +113,7 @@ def test_its_measures_rank_and_are_written(ltbench, whole):
 def test_a_measure_of_which_less_is_better_ranks_the_other_way(whole):
     registry = Registry()
     protocol = structs.replace(registry.protocol(PROTOCOL), measures=("wrong_labels",))
-    board = leaderboard.build(registry.track("multi-label"), protocol, [*read(whole).values()])
+    board = leaderboard.build(registry.track("labelsets"), protocol, [*read(whole).values()])
     wrong = [row.measures["wrong_labels"].mean for row in board.rows]
     assert wrong == sorted(wrong)
     assert board.rows[0].delta.mean <= 0
@@ -209,7 +209,7 @@ def test_the_checks_of_the_track_find_a_bad_method(ltbench, tmp_path):
 
 def test_other_methods_are_not_its_to_check():
     registry = Registry()
-    assert registry.track("multi-label").checks(registry.recipe("ldam")) == {}
+    assert registry.track("labelsets").checks(registry.recipe("ldam")) == {}
 
 
 def test_what_does_not_fit_is_skipped_with_its_reason(ltbench, tiny, tmp_path):
@@ -222,6 +222,6 @@ def test_what_does_not_fit_is_skipped_with_its_reason(ltbench, tiny, tmp_path):
 
 
 def test_no_line_of_ltbench_names_it():
-    named = re.compile("|".join(["multilabel", PROTOCOL, "several_labels", *METHODS]))
+    named = re.compile("|".join(["labelsets", PROTOCOL, "several_labels", *METHODS]))
     files = [path for path in HOUSE.rglob("*") if path.suffix in (".py", ".toml")]
     assert [path for path in files if named.search(path.read_text())] == []

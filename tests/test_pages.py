@@ -32,6 +32,7 @@ KINDS = (
     "boards/digits-robust.html",
     "boards/digits-rotation-lt.html",
     "boards/digits-semi-consistent.html",
+    "boards/digits-scenes-lt.html",
 )
 """A page of every kind, and a board of every track."""
 

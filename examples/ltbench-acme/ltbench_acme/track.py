@@ -35,7 +35,7 @@ NEVER = {"criterion", "decide", "adapt"}
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
-class MultiLabel(Protocol, frozen=True, kw_only=True, tag="multi-label"):
+class MultiLabel(Protocol, frozen=True, kw_only=True, tag="labelsets"):
     """Images of two digits; the commonest is drawn `factor` times as often as the rarest.
 
     The rows to test on are of other digits, which all come equally often.
@@ -62,7 +62,7 @@ class OfLabels(Struct, frozen=True):
 class MultiLabelTrack(Track[MultiLabel]):
     """A network tells which labels a row has, some of which are rare."""
 
-    name = "multi-label"
+    name = "labelsets"
     problem = MultiLabel
     hooks = LabelMethod
     needs = frozenset({SEVERAL})
@@ -153,7 +153,7 @@ def refuse_unmet(recipe):
             if hook in refused:
                 raise Unmet(f"{method.name} overrides {hook}, which serves one label a row")
         for need in sorted(method.needs - {SEVERAL}):
-            raise Unmet(f"{method.name} needs {need}, which track multi-label does not supply")
+            raise Unmet(f"{method.name} needs {need}, which track labelsets does not supply")
 
 
 def training_rows(protocol, digits, seed):
