@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,18 @@ def plan(protocol: Classification, sources: Mapping[str, Dataset], device: torch
 def seconds(protocol: Classification, dataset: Dataset, device: torch.device) -> float:
     """About what a cell of plain training takes here, measured for a moment."""
     parts = split(protocol, dataset, 0)
-    time_plain(protocol, parts, 0, device, WARM_UP_STEPS)
-    work = time_plain(protocol, parts, 0, device)
+    return seconds_of(partial(time_plain, protocol, parts, 0, device), protocol, device)
+
+
+def seconds_of(
+    plain: Callable[..., float], protocol: Classification, device: torch.device
+) -> float:
+    """About what a cell takes of which `plain` tells the work of plain training, of so many steps.
+
+    That is timed twice beside each cell.
+    """
+    plain(WARM_UP_STEPS)
+    work = plain()
     if device.type == "cpu":
         work /= protocol.compute.threads  # it is that of all threads
     return work * (1 + 2 * REFERENCE_SHARE)

@@ -33,12 +33,12 @@ from ltbench.results.records import Record
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
     EXACT,
-    WARM_UP_STEPS,
     Parts,
     recalls_of,
     refuse_adapting,
     refuse_foreign,
     refuse_needs,
+    seconds_of,
     time_plain,
 )
 from ltbench.tracks.clustering.contract import POOL, UNKNOWN, ClusteringGrants
@@ -190,8 +190,7 @@ def seconds(protocol: Clusters, dataset: Dataset, device: torch.device) -> float
     width = torch.zeros(len(given.beside.pool), 64)
     granted = ClusteringGrants(pool=width, labels=given.beside.told, views=width[None], rows=2)
     parts, small = on_pool(granted, given), on_features(protocol)
-    time_plain(small, parts, 0, device, WARM_UP_STEPS)
-    return time_plain(small, parts, 0, device)
+    return seconds_of(partial(time_plain, small, parts, 0, device), protocol, device)
 
 
 def measured(protocol: Clusters, record: Record, arrays: Arrays) -> Followed:

@@ -28,14 +28,13 @@ from ltbench.results.records import Record, Scores
 from ltbench.tracks import classification, diagnostics, holding
 from ltbench.tracks.classification import (
     EXACT,
-    REFERENCE_SHARE,
-    WARM_UP_STEPS,
     Parts,
     Predictions,
     recalls_of,
     refuse_adapting,
     refuse_foreign,
     refuse_needs,
+    seconds_of,
     time_plain,
 )
 from ltbench.tracks.diagnostics import diagnosed
@@ -85,11 +84,7 @@ def load(registry: Finder, protocol: Domains) -> dict[str, Dataset]:
 def seconds(protocol: Domains, dataset: Dataset, device: torch.device) -> float:
     """About what a cell of plain training takes here, measured for a moment."""
     parts = cut(protocol, dataset, 0).parts
-    time_plain(protocol, parts, 0, device, WARM_UP_STEPS)
-    work = time_plain(protocol, parts, 0, device)
-    if device.type == "cpu":
-        work /= protocol.compute.threads  # it is that of all threads
-    return work * (1 + 2 * REFERENCE_SHARE)
+    return seconds_of(partial(time_plain, protocol, parts, 0, device), protocol, device)
 
 
 def corner_of(protocol: Domains) -> int:

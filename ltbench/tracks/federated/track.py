@@ -7,7 +7,7 @@ the classes that the client has.
 import copy
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ from ltbench.scoring import metrics
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
     EXACT,
-    REFERENCE_SHARE,
     WARM_UP_STEPS,
     Parts,
     begin,
@@ -45,6 +44,7 @@ from ltbench.tracks.classification import (
     refuse_foreign,
     refuse_needs,
     score,
+    seconds_of,
     split,
     time_plain,
     timed,
@@ -166,11 +166,7 @@ def floats(state: State) -> int:
 def seconds(protocol: Federated, dataset: Dataset, device: torch.device) -> float:
     """About what a cell of plain training takes here, measured for a moment."""
     whole, parts = of_rounds(protocol), split(protocol, dataset, 0)
-    time_plain(whole, parts, 0, device, WARM_UP_STEPS)
-    work = time_plain(whole, parts, 0, device)
-    if device.type == "cpu":
-        work /= protocol.compute.threads  # it is that of all threads
-    return work * (1 + 2 * REFERENCE_SHARE)
+    return seconds_of(partial(time_plain, whole, parts, 0, device), protocol, device)
 
 
 def of_rounds(protocol: Federated) -> Federated:

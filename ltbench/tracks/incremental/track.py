@@ -26,13 +26,13 @@ from ltbench.results.records import Record, Scores
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
     EXACT,
-    REFERENCE_SHARE,
     WARM_UP_STEPS,
     Parts,
     recalls_of,
     refuse_adapting,
     refuse_foreign,
     refuse_needs,
+    seconds_of,
     time_plain,
     timed,
 )
@@ -66,11 +66,7 @@ class OfTasks(Struct, frozen=True):
 def seconds(protocol: Incremental, dataset: Dataset, device: torch.device) -> float:
     """About what a cell of plain training takes here, measured for a moment."""
     given = given_of(protocol, dataset, 0)
-    plain_work(protocol, given, 0, device, WARM_UP_STEPS)
-    work = plain_work(protocol, given, 0, device)
-    if device.type == "cpu":
-        work /= protocol.compute.threads  # it is that of all threads
-    return work * (1 + 2 * REFERENCE_SHARE)
+    return seconds_of(partial(plain_work, protocol, given, 0, device), protocol, device)
 
 
 def plain_work(

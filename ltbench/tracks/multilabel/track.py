@@ -28,11 +28,10 @@ from ltbench.results.records import Record
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
     EXACT,
-    REFERENCE_SHARE,
-    WARM_UP_STEPS,
     Parts,
     refuse_foreign,
     refuse_needs,
+    seconds_of,
 )
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.learning import learned
@@ -46,9 +45,7 @@ from ltbench.tracks.multilabel.scores import (
     recalls_of,
     scored,
 )
-from ltbench.training import events
-from ltbench.training.engine import answered, portions, train
-from ltbench.training.timing import Clock
+from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({LABEL_SETS})
 
@@ -136,30 +133,14 @@ def time_plain(
     steps: int | None = None,
 ) -> float:
     """The work of plain training for the whole budget, told from a stretch of `steps`."""
-    size, budget = protocol.budget.batch_size, protocol.budget.epochs
-    whole = len(portions(len(parts.train), size)) * budget
-    wanted = steps or max(2 * WARM_UP_STEPS, round(REFERENCE_SHARE * whole))
-    rows = parts.train[torch.arange(min(len(parts.train), wanted * size))].to(device)
-    an_epoch = len(portions(len(rows), size))
-    epochs, work = math.ceil(wanted / an_epoch), []
-    for length in (0, epochs):
-        run = begin(protocol, parts, seed, device)
-        run.phase = replace(run.phase, epochs=length)
-        with events.heard_by(None), Clock(device) as clock:
-            train(of_protocol(protocol, Method()), rows, run, size)
-        work.append(clock.work)
-    before, stretch = work
-    return before + (stretch - before) * whole / (epochs * an_epoch)
+    plain = of_protocol(protocol, Method())
+    return classification.time_plain(protocol, parts, seed, device, steps, begin, plain)
 
 
 def seconds(protocol: MultiLabel, dataset: Dataset, device: torch.device) -> float:
     """About what a cell of plain training takes here, measured for a moment."""
     parts = cut(protocol, dataset, 0)
-    time_plain(protocol, parts, 0, device, WARM_UP_STEPS)
-    work = time_plain(protocol, parts, 0, device)
-    if device.type == "cpu":
-        work /= protocol.compute.threads  # it is that of all threads
-    return work * (1 + 2 * REFERENCE_SHARE)
+    return seconds_of(partial(time_plain, protocol, parts, 0, device), protocol, device)
 
 
 def kept(labels: Tensor, scores: Tensor) -> Arrays:

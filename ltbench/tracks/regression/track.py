@@ -25,12 +25,11 @@ from ltbench.datasets import Dataset
 from ltbench.results.records import Record
 from ltbench.tracks import classification
 from ltbench.tracks.classification import (
-    REFERENCE_SHARE,
-    WARM_UP_STEPS,
     Parts,
     refuse_adapting,
     refuse_foreign,
     refuse_needs,
+    seconds_of,
 )
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.learning import learned
@@ -91,11 +90,8 @@ def time_plain(
 def seconds(protocol: Numbers, dataset: Dataset, device: torch.device) -> float:
     """About what a cell of plain training takes here, measured for a moment."""
     given = divide(protocol, 0, dataset, frozenset()).given
-    time_plain(protocol, given.parts, given.beside, 0, device, WARM_UP_STEPS)
-    work = time_plain(protocol, given.parts, given.beside, 0, device)
-    if device.type == "cpu":
-        work /= protocol.compute.threads  # it is that of all threads
-    return work * (1 + 2 * REFERENCE_SHARE)
+    plain = partial(time_plain, protocol, given.parts, given.beside, 0, device)
+    return seconds_of(plain, protocol, device)
 
 
 def divide(protocol: Numbers, seed: int, dataset: Dataset, needs: Set[str]) -> Divided:
