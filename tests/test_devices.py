@@ -70,7 +70,8 @@ TRACKS = {
     ),
     "domains": (
         domains,
-        'base = "digits-domains"\nname = "small"\n'
+        'base = "digits-domains"\nname = "small"\n[[domains]]\nname = "upright"\n'
+        '[[domains]]\nname = "turned"\nturned = 45\n[[domains]]\nname = "cornered"\ncorner = 2\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
     "robust": (
@@ -148,7 +149,7 @@ def methods_of(track):
             distils, compresses = "ipc" in method.needs, "teacher" in method.needs
             if track == "distillation" and distils or track == "compression" and compresses:
                 yield name
-            if track == "domains" and "groups" in method.needs:
+            if track == "domains" and {"groups", "annotator"} & method.needs:
                 yield name
             if track == "incremental" and "past" in method.needs:
                 yield name
@@ -172,8 +173,8 @@ def methods_of(track):
 
 
 OWN = {
-    *("attack", "backbones", "clients", "groups", "label_sets", "past", "peers", "pool"),
-    *("pool_labels", "rows_to_cluster", "values"),
+    *("annotator", "attack", "backbones", "clients", "groups", "label_sets", "past", "peers"),
+    *("pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
