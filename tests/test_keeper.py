@@ -237,7 +237,7 @@ def test_a_run_apart_gives_the_bits_of_one_in_a_single_process(
     other = run(file, recipes, 1, results=tmp_path / "other", jobs=1)
     timed = {"evaluation_seconds", "twin_seconds", "latency"}
     for first, second in zip(one, other, strict=True):
-        assert (first.status, second.status) == ("ok", "ok")
+        assert (first.status, second.status) == ("ok", "ok"), (first.reason, second.reason)
         measured, again = (
             {name: value for name, value in found.measures.items() if name not in timed}
             for found in (first, second)

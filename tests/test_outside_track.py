@@ -18,6 +18,7 @@ from msgspec import structs
 import ltbench as public
 from ltbench.boards import leaderboard
 from ltbench.commands.main import main
+from ltbench.contract.parts import LEARNERS, NETWORKS
 from ltbench.registry.registry import Registry
 from ltbench.results import records
 from ltbench.results.records import Record
@@ -45,6 +46,11 @@ def site(tmp_path_factory):
         yield site
     for name in [name for name in sys.modules if name.partition(".")[0] == "ltbench_acme"]:
         del sys.modules[name]
+    for shelf in (LEARNERS, NETWORKS):
+        for name in [
+            n for n, part in shelf.parts.items() if part.module.startswith("ltbench_acme")
+        ]:
+            del shelf.parts[name]
 
 
 @pytest.fixture(scope="module")
