@@ -1,15 +1,15 @@
-"""Why levels are below published ones: what JPEG costs the official budget, and what the epoch does.
+"""Why levels are below published ones: what JPEG costs the official budget, and what the epoch.
 
     python tests/bench/levels.py FOLDER [NAME ...]
 
 Trains the official ResNet-32 plainly for 200 epochs on a GPU, its steps captured and replayed, on
-CIFAR-10's copies as they are and on such as went through JPEG once more (quality 75, colours halved,
-on a grid moved by four pixels, so that it loses anew): on all 50,000, and on the tail of factor 100.
-Each has a file of its own in FOLDER, with the share of right test rows after every epoch. Nothing is
-chosen by them: they tell what choosing would gain.
+CIFAR-10's copies as they are and on such as went through JPEG once more (quality 75, colours
+halved, on a grid moved by four pixels, so that it loses anew): on all 50,000, and on the tail of
+factor 100. Each has a file of its own in FOLDER, with the share of right test rows after every
+epoch. Nothing is chosen by them: they tell what choosing would gain.
 
-Rows that fill no batch are left out of an epoch, and algorithms need not repeat their bits. On an H200
-a training on the tail takes three and a half minutes by itself.
+Rows that fill no batch are left out of an epoch, and algorithms need not repeat their bits. On an
+H200 a training on the tail takes three and a half minutes by itself.
 """
 
 import io
@@ -130,10 +130,8 @@ def told(folder):
         if file.exists():
             kind, passes, seed = name.split("-")
             found = np.array(json.loads(file.read_text()))
-            print(
-                f"| {kind} | {passes} | {seed} |",
-                *(f"{100 * x:.1f} |" for x in (found[-1], found.max())),
-            )
+            ends = " | ".join(f"{100 * share:.1f}" for share in (found[-1], found.max()))
+            print(f"| {kind} | {passes} | {seed} | {ends} |")
 
 
 def main():
