@@ -82,7 +82,8 @@ def test_unequal_classes_of_photographs_come_to_a_board_without_an_edit(ltbench,
     assert "48 x 40 (" in told
     assert re.search(r"test rows: +4, cut from these", told)
     protocol = the(tmp_path, "birds")
-    assert protocol["data"]["size"] == 32
+    assert protocol["data"]["size"] == 41  # the median of their shorter sides
+    assert protocol["network"]["widths"] == [16, 32, 64, 128]
     assert protocol["data"]["test_per_class"] == 1  # a third of four
     assert {"many", "medium", "few"} <= set(protocol["scoring"]["metrics"])
     done = ltbench(*command, "--seeds", 1, "--jobs", 1)

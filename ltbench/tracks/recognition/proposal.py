@@ -19,10 +19,11 @@ from ltbench.tracks import classification
 from ltbench.tracks.recognition.problem import Recognition
 
 TEMPLATE = Path(__file__).parent / "scaffolds" / "own_data.toml.txt"
-SIDE = 32  # pixels, to which larger images are cut
-HALVED = 8  # pixels that a network of three halvings needs
+SIDE = 64  # pixels, to which larger images are cut
+WIDTHS = (16, 32, 64, 128)  # of the blocks of the network, which halve an image each
+SMALL_SIDE, HALVED = 32, 8  # pixels up to which three blocks do, and which they need
 TESTED, MOST_TESTED = 3, 50  # of the smallest class a third is tested on, but no more rows
-SECONDS = 20.0  # of plain training in a cell
+SECONDS, SECONDS_OF_LARGE = 20.0, 60.0  # of plain training in a cell, and on larger images
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 LONG = 10.0  # a factor from which on stages and margins are worth a row
 SMALL = 20  # rows of the smallest class, of which fewer are worth repeating
@@ -46,7 +47,8 @@ def propose(name: str, path: Path) -> Proposal | None:
     network = _network(dataset)
     protocol = _protocol(name, dataset, size, tested, left, network)
     each = classification.seconds(protocol, dataset, torch.device("cpu"))
-    epochs = int(min(max(SECONDS / max(each, 1e-6), FEWEST_EPOCHS), MOST_EPOCHS))
+    wanted = SECONDS_OF_LARGE if _large(dataset) else SECONDS
+    epochs = int(min(max(wanted / max(each, 1e-6), FEWEST_EPOCHS), MOST_EPOCHS))
     borders = shot_borders(left)
     groups = shot_groups(left, borders)
     values = {
@@ -94,8 +96,14 @@ def _tested(dataset: Dataset) -> int | None:
 def _network(dataset: Dataset) -> dict[str, Any]:
     shape = dataset.train.shape
     if len(shape) == 3 and min(shape[1:]) >= HALVED:
-        return {"name": "convnet", "widths": [16, 32, 64]}
+        return {"name": "convnet", "widths": list(WIDTHS if _large(dataset) else WIDTHS[:3])}
     return {"name": "mlp", "widths": [64, 64], "batch_norm": True}
+
+
+def _large(dataset: Dataset) -> bool:
+    """Whether the rows are images beyond the size that three blocks of convolutions do for."""
+    shape = dataset.train.shape
+    return len(shape) == 3 and min(shape[1:]) > SMALL_SIDE
 
 
 def _recipes(counts: list[int]) -> list[str]:
