@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ltbench.contract.context import Run
 from ltbench.contract.recipes import Recipe
+from ltbench.contract.track import Answer
 from ltbench.protocols.schema import Classification
 from ltbench.results.records import Timing
 from ltbench.tracks.classification import Parts, timed
@@ -34,6 +36,18 @@ class Learned:
     def timing(self) -> Timing:
         """What it cost, with the gradients that were computed until now."""
         return timed(self.clock, self.reference, self.run.passes / self.plain_passes, *self.owed)
+
+    def answer(self, scores: Tensor, predicted: Tensor, **more: Any) -> Answer:
+        """What it says of the rows that it was asked, with `more` of what an answer holds."""
+        return Answer(
+            scores=scores.double().cpu(),
+            predicted=predicted.cpu(),
+            timing=self.timing,
+            notes=self.run.notes,
+            continued=self.continued,
+            stage=self.stage,
+            **more,
+        )
 
 
 def learned(

@@ -163,14 +163,7 @@ def answer(
     features = encoder(ask().inputs.to(device))
     every = torch.arange(len(features), device=device)
     scores, clusters = answered(grouped, made.model, features, every, made.run)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=clusters.cpu(),
-        timing=made.timing,
-        notes=made.run.notes,
-        continued=made.continued,
-        stage=made.stage,
-    )
+    return made.answer(scores, clusters)
 
 
 def on_pool(granted: ClusteringGrants, given: Given) -> Parts:

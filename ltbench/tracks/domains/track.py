@@ -164,15 +164,8 @@ def answer(
         run.groups = test.groups.to(device)
     inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
     scores, predicted = answered(recipe, model, inputs, every, run)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        notes=run.notes,
-        continued=made.continued,
-        stage=made.stage,
-        told=diagnosed(protocol, model, parts, inputs, run),
-    )
+    told = diagnosed(protocol, model, parts, inputs, run)
+    return made.answer(scores, predicted, told=told)
 
 
 def score(

@@ -200,15 +200,8 @@ def answer(
     inputs = ask().inputs.to(device)
     every = torch.arange(len(inputs), device=device)
     scores, predicted = answered(tuning, model, inputs, every, run)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        notes=run.notes,
-        continued=made.continued,
-        stage=made.stage,
-        told={"networks": " ".join(hashes), LEARNED: tuning.learning},
-    )
+    told = {"networks": " ".join(hashes), LEARNED: tuning.learning}
+    return made.answer(scores, predicted, told=told)
 
 
 def as_floats(recall: list[float | None]) -> np.ndarray:

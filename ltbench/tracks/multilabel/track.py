@@ -115,14 +115,7 @@ def answer(
     inputs = ask().inputs.to(device)
     every = torch.arange(len(inputs), device=device)
     scores, likeliest = answered(labelled, made.model, inputs, every, made.run)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=likeliest.cpu(),
-        timing=made.timing,
-        notes=made.run.notes,
-        continued=made.continued,
-        stage=made.stage,
-    )
+    return made.answer(scores, likeliest)
 
 
 def time_plain(

@@ -160,14 +160,8 @@ def answer(
     inputs = ask().inputs.to(device)
     every = torch.arange(len(inputs), device=device)
     scores, predicted = answered(valued, made.model, inputs, every, made.run)
-    return Answer(
-        scores=scores.double().cpu() * scale.deviation + scale.mean,
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        notes=made.run.notes,
-        continued=made.continued,
-        stage=made.stage,
-    )
+    scores = scores.double() * scale.deviation + scale.mean
+    return made.answer(scores, predicted)
 
 
 def of_arrays(protocol: Numbers, counts: list[int], arrays: Arrays) -> dict[str, float | None]:

@@ -149,19 +149,11 @@ def answer(
     arrays: Arrays = {}
     if given.beside.opened:
         labelled = parts.train.inputs_at(torch.arange(len(parts.train))).to(device)
-        told = openness(pooled, model, labelled, inputs, run)
-        arrays["unknown"] = told[0].float().cpu().numpy()
-        arrays["open_predicted"] = told[1].cpu().numpy().astype(np.int16)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        notes=run.notes,
-        continued=made.continued,
-        stage=made.stage,
-        told=diagnosed(protocol, model, parts, inputs, run),
-        arrays=arrays,
-    )
+        unknown, decided = openness(pooled, model, labelled, inputs, run)
+        arrays["unknown"] = unknown.float().cpu().numpy()
+        arrays["open_predicted"] = decided.cpu().numpy().astype(np.int16)
+    told = diagnosed(protocol, model, parts, inputs, run)
+    return made.answer(scores, predicted, told=told, arrays=arrays)
 
 
 def of_pool(arrays: Arrays, classes: int) -> Scores:
