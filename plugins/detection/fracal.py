@@ -36,8 +36,8 @@ class FRACAL(Method):
 
     A class in no picture counts as if it were in one, and one in all as if in half a picture less
     (our choice: the code has infinite numbers). The code's smoothed logarithm, whose target depends
-    on 300 invented pictures a class, is left out. Scores stay logits: of a softmax less lam * log D,
-    of a product of sigmoids its own logit.
+    on 300 invented pictures a class, is left out. Scores stay logits: those of a softmax lose lam *
+    log D, and a product of sigmoids has one of its own.
     """
 
     name = "fracal"

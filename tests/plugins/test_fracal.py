@@ -52,9 +52,7 @@ def logits(classes=4, rows=6):
 
 def with_dimensions(monkeypatch, values):
     found = torch.tensor(values, dtype=torch.float64)
-    monkeypatch.setattr(
-        "ltbench_plugins.detection.fracal.fractal_dimensions", lambda *given: found
-    )
+    monkeypatch.setattr("ltbench_plugins.detection.fracal.fractal_dimensions", lambda *given: found)
 
 
 def of_oracle(told, head):
@@ -104,9 +102,7 @@ BY_HAND = {
     "base2": [-math.log2(p * 3) for p in (0.5, 0.12, 0.04)],
     "logit": [math.log((1 - p) / p / 2) for p in (0.5, 0.12, 0.04)],
     "normit": [NormalDist().inv_cdf(1 / 3) - NormalDist().inv_cdf(p) for p in (0.5, 0.12, 0.04)],
-    "gombit": [
-        math.log(-math.log(2 / 3)) - math.log(-math.log(1 - p)) for p in (0.5, 0.12, 0.04)
-    ],
+    "gombit": [math.log(-math.log(2 / 3)) - math.log(-math.log(1 - p)) for p in (0.5, 0.12, 0.04)],
 }
 
 

@@ -10,6 +10,7 @@ from ltbench.contract.recipes import Recipe
 from ltbench.contract.track import Arrays, Check, Followed, Track
 from ltbench.results.records import Record
 from ltbench.scoring.measures import FIRST, share
+from ltbench.tracks.classification import Parts
 from ltbench.tracks.detection.cutting import Source, cut, load
 from ltbench.tracks.detection.detector import begin
 from ltbench.tracks.detection.problem import Detection
@@ -22,7 +23,6 @@ from ltbench.tracks.detection.track import (
     measured,
     seconds,
 )
-from ltbench.tracks.classification import Parts
 
 
 class DetectionTrack(Track[Detection]):
@@ -52,9 +52,7 @@ class DetectionTrack(Track[Detection]):
             empty="*many*: no class is in so many training pictures",
             table=FIRST,
         ),
-        share(
-            "medium", empty="*medium*: no class is in such a number of pictures", table=FIRST
-        ),
+        share("medium", empty="*medium*: no class is in such a number of pictures", table=FIRST),
         share("few", empty="*few*: no class is in so few training pictures", table=FIRST),
         share(
             "uniform",

@@ -234,15 +234,11 @@ def detections(
     if not isinstance(content, list) or not content:
         raise LTBenchError(f"{called} is no list of detections")
     many = "scores" in _get(called, "detection", 0, content[0])
-    pictures = _found(
-        called, "detection", content, "image_id", _places(test.pictures), "image"
-    )
+    pictures = _found(called, "detection", content, "image_id", _places(test.pictures), "image")
     boxes = Boxes(pictures, _corners(called, "detection", content), np.full(len(content), -1))
     classes = len(categories)
     if not many:
-        label = _found(
-            called, "detection", content, "category_id", _places(categories), "category"
-        )
+        label = _found(called, "detection", content, "category_id", _places(categories), "category")
         score = _probabilities(called, _table(called, "detection", content, ("score",)))
         scores = np.full((len(content), classes), ABSENT)
         scores[np.arange(len(content)), label] = score[:, 0].clip(SURE, 1 - SURE)
@@ -307,9 +303,7 @@ def _corners(called: str, what: str, entries: list[Any]) -> Floats:
     return np.concatenate([told[:, :2], told[:, :2] + told[:, 2:]], axis=1)
 
 
-def _rows(
-    called: str, what: str, entries: list[Any], key: str, width: int | None = None
-) -> Floats:
+def _rows(called: str, what: str, entries: list[Any], key: str, width: int | None = None) -> Floats:
     """Lists of numbers [M, width] of entries."""
     for number, entry in enumerate(entries):
         values = _get(called, what, number, entry).get(key)

@@ -104,13 +104,13 @@ class Detection(Protocol, frozen=True, kw_only=True, tag="detection"):
             if stated:
                 raise ValueError(f"{stated[0]} is for a detector of scenes, but scenes is missing")
             if self.data.classes or self.data.test_per_class or self.data.size:
-                raise ValueError("stored scores are taken as they are: state source alone - at data")
+                raise ValueError("stored scores are taken whole: state source alone - at data")
         elif self.imbalance is not None and self.imbalance.profile == "source":
             raise ValueError("scenes need a profile with counts of their own - at imbalance")
 
 
 class Windows(Classification, frozen=True, kw_only=True, tag="detection"):
-    """What the detector of a protocol with scenes is trained on: windows, the background a class."""
+    """What the detector of a protocol with scenes is trained on: windows of classes and of background."""
 
 
 def of_windows(protocol: Detection) -> Windows:
@@ -129,5 +129,3 @@ def of_windows(protocol: Detection) -> Windows:
         budget=protocol.budget,
         scoring=protocol.scoring,
     )
-
-
