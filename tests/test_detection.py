@@ -1,9 +1,10 @@
-"""Detection: which boxes are kept and right, average precision, scenes, a detector for all, files."""
+"""Detection: which boxes are kept and right, scenes, one detector for all, a user's files."""
 
 import json
 import math
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -352,9 +353,8 @@ def test_one_seed_gives_the_same_bits(head, tmp_path, monkeypatch):
 def test_every_measure_follows_from_what_is_kept():
     fixed = short()
     made = run(fixed, recipe("fracal(lam=0.0)"), 0, DIGITS, CPU)
-    record = structs.replace(
-        protocol_record(fixed), details=structs.asdict(made.details), class_counts=made.class_counts
-    )
+    details = structs.asdict(made.details)
+    record = SimpleNamespace(details=details, class_counts=made.class_counts)
     told = measured(fixed, record, made.arrays)
     for name, value in made.measures.items():
         if value is None:
@@ -362,12 +362,6 @@ def test_every_measure_follows_from_what_is_kept():
         else:
             assert told[name][0] <= value <= told[name][1]
     assert len(told) == len(made.measures) + 10
-
-
-def protocol_record(fixed):
-    from sample_record import record
-
-    return record(protocol=fixed.name)
 
 
 def test_a_cell_that_travels_holds_windows_and_facts_alone():
@@ -421,7 +415,7 @@ def test_who_decides_keeps_one_class_of_a_proposal_and_no_background():
     [
         (
             "logit-adjustment",
-            "logit-adjustment overrides adjust, which track detection never calls",
+            "logit-adjustment overrides adjust, which track detection never",
         ),
         ("la-tau", "la-tau overrides finish, which track detection never calls"),
         ("linear-probe", "supplies no backbones; linear-probe needs that"),
@@ -484,3 +478,245 @@ def test_the_checks_find_a_method_at_fault(method, check, message):
 
     with pytest.raises(Failure, match=message):
         check(Recipe(method()))
+
+
+# A user's own files.
+
+
+def annotations(**more):
+    """Two pictures with three boxes of two categories, in COCO's form."""
+    told = {
+        "images": [{"id": 7, "width": 40, "height": 20}, {"id": 3, "width": 20, "height": 20}],
+        "categories": [{"id": 9, "name": "dog"}, {"id": 2, "name": "cat"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 2, "bbox": [0, 0, 8, 8]},
+            {"image_id": 7, "category_id": 9, "bbox": [20, 4, 8, 8]},
+            {"image_id": 3, "category_id": 9, "bbox": [2, 2, 10, 10], "iscrowd": 0},
+        ],
+    }
+    return {**told, **more}
+
+
+FOUND = [
+    {"image_id": 7, "category_id": 2, "bbox": [0, 0, 8, 8], "score": 0.9},
+    {"image_id": 3, "category_id": 9, "bbox": [2, 2, 10, 10], "score": 0.4},
+    {"image_id": 3, "category_id": 2, "bbox": [9, 9, 10, 10], "score": 0.6},
+]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """What a run on files of a user's own gives; keywords take the place of their content."""
+
+    def write(**content):
+        folder = tmp_path / "own"
+        folder.mkdir(exist_ok=True)
+        told = {"train": annotations(), "test": annotations(), "detections": FOUND} | content
+        for name, value in told.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            (folder / f"{name}.json").write_text(text)
+        return folder
+
+    return write
+
+
+MINE = """
+name = "mine"
+version = 1
+track = "detection"
+description = "Mine."
+recipes = ["erm"]
+seeds = 1
+data = {source = "mine", fingerprint = "any"}
+keep = {most = 10, overlap = 0.5, floor = 1e-3}
+scoring = {metrics = ["ap"], shot_splits = [2, 5]}
+compute = {threads = 1}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    return protocol(path)
+
+
+def test_coco_files_are_read(own, mine):
+    stored = files.of_json(own())
+    assert stored.classes == ("cat", "dog") and stored.head == "sigmoid"
+    assert stored.facts.locations.tolist() == [[0.1, 0.2], [0.6, 0.4], [0.35, 0.35]]
+    assert stored.facts.images.tolist() == [1, 2] and stored.facts.pictures == 2
+    assert stored.truth.pictures.tolist() == [0, 0, 1]
+    assert stored.truth.labels.tolist() == [0, 1, 1]
+    chances = 1 / (1 + np.exp(-stored.logits))
+    assert chances[0, 0] == pytest.approx(0.9) and chances[1, 1] == pytest.approx(0.4)
+    assert chances[0, 1] < 1e-10
+    made = run(mine, recipe("erm"), 0, stored, CPU)
+    # the cat is found first; of two dogs one is found, alone: precision 1 up to recall 1/2
+    assert made.measures["ap"] == pytest.approx((1 + 51 / 101) / 2)
+    assert made.measures["uniform"] is None and made.details.detector == ""
+    assert made.class_counts == [1, 2]
+
+
+def test_scores_of_all_categories_are_a_softmax_with_background(own, mine):
+    found = [{"image_id": 7, "bbox": [0, 0, 8, 8], "scores": [0.7, 0.1, 0.2]}]
+    stored = files.of_json(own(detections=found))
+    assert stored.head == "softmax" and stored.columns == 3
+    assert np.exp(stored.logits[0]) == pytest.approx([0.7, 0.1, 0.2])
+    assert run(mine, recipe("fracal"), 0, stored, CPU).measures["ap"] == pytest.approx(0.5)
+    alone = [{"image_id": 7, "bbox": [0, 0, 8, 8], "scores": [0.7, 0.1]}]
+    assert files.of_json(own(detections=alone)).head == "sigmoid"
+
+
+def test_crowds_are_left_out_and_told(own):
+    told = annotations()
+    told["annotations"][2]["iscrowd"] = 1
+    stored = files.of_json(own(test=told))
+    assert len(stored.truth) == 2
+    assert stored.notes == ("1 boxes of crowds in test.json are left out",)
+
+
+def without(key, place, value):
+    """Annotations of which one has another value."""
+    told = annotations()
+    told["annotations"][place][key] = value
+    return told
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"test": without("category_id", 0, 5)}, "annotation 0 names category 5, which is not"),
+        ({"test": without("image_id", 1, 99)}, "annotation 1 names image 99, which is not in"),
+        ({"test": without("bbox", 2, [2, 2, 30, 10])}, "box 2 has corners outside of its picture"),
+        ({"test": without("bbox", 2, [2, 2, 0, 10])}, "box 2 has no width or no height"),
+        ({"test": without("bbox", 0, [2, 2, 3])}, r"annotation 0 has bbox .*, not a list of 4"),
+        ({"test": annotations(images=[])}, "test.json has no images"),
+        ({"test": annotations(annotations=[])}, "has no boxes of the truth"),
+        ({"train": annotations(annotations=[])}, "has no boxes to train on"),
+        (
+            {"test": annotations(categories=[{"id": 2, "name": "cat"}], annotations=[])},
+            "name other",
+        ),
+        ({"test": [1]}, "no object with images, annotations and categories"),
+        ({"test": "{"}, "test.json is not JSON"),
+        ({"detections": []}, "no list of detections"),
+        ({"detections": [FOUND[0] | {"score": math.nan}]}, "detection 0 has a score of nan"),
+        ({"detections": [FOUND[0] | {"score": 1.5}]}, "detection 0 has a score of 1.5; a score"),
+        ({"detections": [FOUND[0] | {"score": "high"}]}, "detection 0 has score 'high', no number"),
+        ({"detections": [FOUND[0] | {"category_id": 4}]}, "detection 0 names category 4"),
+        (
+            {"detections": [FOUND[0] | {"image_id": "x"}]},
+            "detection 0 has image_id 'x', no integer",
+        ),
+        ({"detections": [FOUND[0] | {"bbox": [-9, 0, 8, 8]}]}, "box 0 has corners outside"),
+        ({"detections": [FOUND[0] | {"scores": [0.5]}]}, r"scores are \[1\] a detection; state 2"),
+        ({"detections": [FOUND[0] | {"scores": [0.5, 0.5, 0.5]}]}, "sum to 1.5; those of all"),
+    ],
+)
+def test_files_at_fault_are_refused_in_a_line(own, content, message):
+    with pytest.raises(LTBenchError, match=message) as refused:
+        files.of_json(own(**content))
+    assert str(refused.value).count("\n") <= 1 and len(str(refused.value)) < 400
+
+
+def arrays(**more):
+    """The arrays of two pictures, three proposals and two classes, with a background."""
+    told = {
+        "logits": np.log([[0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]]),
+        "boxes": np.array([[0, 0, 8, 8], [2, 2, 12, 12], [20, 4, 28, 12]]),
+        "images": np.array([0, 1, 0]),
+        "sizes": np.array([[40, 20], [20, 20]]),
+        "truth_boxes": np.array([[0, 0, 8, 8], [2, 2, 12, 12]]),
+        "truth_labels": np.array([0, 1]),
+        "truth_images": np.array([0, 1]),
+        "train_centres": np.array([[0.1, 0.2], [0.6, 0.4]]),
+        "train_labels": np.array([0, 1]),
+        "train_images": np.array([1, 1]),
+        "train_pictures": np.array(2),
+    }
+    return {name: value for name, value in {**told, **more}.items() if value is not None}
+
+
+def test_arrays_are_read(tmp_path, mine):
+    np.savez(tmp_path / "own.npz", **arrays(classes=np.array(["cat", "dog"])))
+    stored = files.of_arrays(tmp_path / "own.npz")
+    assert stored.classes == ("cat", "dog") and stored.head == "softmax"
+    assert run(mine, recipe("erm"), 0, stored, CPU).measures["ap"] == 1.0
+    again = files.of_arrays(tmp_path / "own.npz")
+    assert again.fingerprint == stored.fingerprint
+    np.savez(tmp_path / "own.npz", **arrays(train_pictures=np.array(3)))
+    assert files.of_arrays(tmp_path / "own.npz").fingerprint != stored.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"logits": None}, "holds no logits; it needs logits, boxes"),
+        ({"logits": np.full((3, 3), np.nan)}, "scored box 0 has a score that is no finite number"),
+        ({"logits": np.zeros((3, 5))}, r"scores \[3, 5\] do not fit 3 boxes and a sigmoid over 2"),
+        ({"logits": np.zeros(3)}, r"logits is \[3\], not \[N, K\]"),
+        ({"images": np.array([0, 1])}, "images has 2 entries, but boxes 3"),
+        ({"images": np.array([0, 1, 2])}, "scored box 2 has a picture that is not there: 2"),
+        ({"truth_labels": np.array([0, 2])}, r"box of the truth 1 has a class not in 0..1: 2"),
+        ({"truth_images": np.array([0, 9])}, "box of the truth 1 has a picture that is not there"),
+        ({"train_centres": np.array([[0.1, 2.0], [0, 0]])}, "box to train on 0 has a centre that"),
+        ({"train_centres": np.zeros((1, 2))}, r"centres \[1, 2\] to train on do not fit 2 labels"),
+        ({"train_images": np.array([1, 3])}, "class 1 is told to be in 3 training pictures, but"),
+        ({"sizes": np.array([[0, 20], [20, 20]])}, "picture 0 has a width or height that is not"),
+        ({"boxes": np.array(["a", "b", "c"])}, "boxes is <U1, no array of numbers"),
+        ({"head": np.array("both")}, "head is 'both'; it is 'softmax' or 'sigmoid'"),
+    ],
+)
+def test_arrays_at_fault_are_refused_in_a_line(tmp_path, more, message):
+    np.savez(tmp_path / "own.npz", **arrays(**more))
+    with pytest.raises(LTBenchError, match=message) as refused:
+        files.of_arrays(tmp_path / "own.npz")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_none_is_refused_in_a_line(tmp_path):
+    (tmp_path / "own.npz").write_bytes(b"PK no")
+    with pytest.raises(LTBenchError, match=r"own.npz is not an .npz file"):
+        files.of_arrays(tmp_path / "own.npz")
+
+
+def test_stored_scores_that_are_not_there_are_told(mine):
+    track = installed().track("detection")
+    with pytest.raises(LTBenchError, match="mine is not at .*give it with --data mine=PATH"):
+        track.load(installed(), mine)
+
+
+def test_what_fits_passes_the_checks_of_stored_scores(own):
+    stored = files.of_json(own())
+    assert checked("mine", stored) is stored
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[scenes]\nside = 4", "box 8 does not fit a scene of side 4"),
+        ("[scenes]\ntrain = 10", None),
+        ("[keep]\noverlap = 0.0", "overlap"),
+        ("[keep]\nfloor = 1.0", "floor"),
+        ("[data]\nlabel_noise = 0.1", "label_noise is not for this track"),
+        ('head = "hinge"', "head"),
+    ],
+)
+def test_bad_protocols_are_refused_in_a_line(tmp_path, toml, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'base = "digits-detection-lt"\nname = "mine"\n{toml}\n')
+    if message is None:
+        with pytest.raises(LTBenchError, match="1175 boxes do not fit 10 scenes of up to 5"):
+            cut(protocol(path), DIGITS, 0)
+        return
+    with pytest.raises(LTBenchError, match=message) as refused:
+        protocol(path)
+    assert str(refused.value).count("\n") <= 1
+
+
+def test_a_protocol_without_scenes_has_no_detector(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE + '\n[network]\nname = "mlp"\n')
+    with pytest.raises(LTBenchError, match="network is for a detector of scenes, but scenes is"):
+        protocol(path)

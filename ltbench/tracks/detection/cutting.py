@@ -86,12 +86,23 @@ def cut(protocol: Detection, source: Source, seed: int) -> Cut:
             f"but {protocol.name} is fixed to {data.fingerprint}"
         )
     if isinstance(source, Stored):
-        logits = torch.from_numpy(source.logits)
-        none = Rows(logits[:0], torch.zeros(0, dtype=torch.int64))
-        told = Told(source.head, source.facts)
-        return Cut(none, told, logits, source.proposals, source.truth, len(source.sizes), (),
-                   len(source.classes))  # fmt: skip
+        return of_stored(source)
     return of_scenes(protocol, source, seed)
+
+
+def of_stored(stored: Stored) -> Cut:
+    """The data of a cell whose scores are stored."""
+    logits = torch.from_numpy(stored.logits)
+    return Cut(
+        train=Rows(logits[:0], torch.zeros(0, dtype=torch.int64)),
+        told=Told(stored.head, stored.facts),
+        asked=logits,
+        proposals=stored.proposals,
+        truth=stored.truth,
+        pictures=len(stored.sizes),
+        clustered=(),
+        classes=len(stored.classes),
+    )
 
 
 def of_scenes(protocol: Detection, dataset: Dataset, seed: int) -> Cut:

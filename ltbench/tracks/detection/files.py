@@ -26,6 +26,7 @@ ARRAYS = (
 )
 OPTIONAL = ("classes", "head")
 ABSENT = 1e-12  # the probability of a class of which a detection says nothing
+WHOLE = 0.01  # by which the sum of a softmax may be off 1, as rounding has it
 SURE = 1e-7  # from 0 and from 1, to which probabilities are held so that logits are finite
 
 
@@ -126,7 +127,8 @@ def _matrix(
 
 
 def _integers(values: NDArray[Any]) -> Integers:
-    return np.nan_to_num(np.ravel(values), nan=-1, posinf=-1, neginf=-1).astype(np.int64)
+    found: Integers = np.nan_to_num(values, nan=-1, posinf=-1, neginf=-1).ravel().astype(np.int64)
+    return found
 
 
 def _boxes(
@@ -207,16 +209,15 @@ def annotated(file: Path) -> Annotated:
             twice = next(one for one in ids if ids.count(one) > 1)
             raise LTBenchError(f"{called}: {what} id {twice} stands there twice")
     sizes = _table(called, "image", content["images"], ("width", "height"))
-    crowds = [bool(_get(called, "annotation", n, one).get("iscrowd"))
-              for n, one in enumerate(content["annotations"])]  # fmt: skip
-    kept = [one for one, crowd in zip(content["annotations"], crowds, strict=True) if not crowd]
-    where, what = _places(pictures), _places([key for key, _ in told])
+    every = [_get(called, "annotation", n, one) for n, one in enumerate(content["annotations"])]
+    kept = [one for one in every if not one.get("iscrowd")]
+    where, which = _places(pictures), _places([key for key, _ in told])
     boxes = Boxes(
         _found(called, "annotation", kept, "image_id", where, "image"),
         _corners(called, "annotation", kept),
-        _found(called, "annotation", kept, "category_id", what, "category"),
+        _found(called, "annotation", kept, "category_id", which, "category"),
     )
-    return Annotated(called, dict(told), pictures, sizes, boxes, sum(crowds))
+    return Annotated(called, dict(told), pictures, sizes, boxes, len(every) - len(kept))
 
 
 def detections(
@@ -253,6 +254,13 @@ def detections(
     if columns == {classes}:
         held = told.clip(SURE, 1 - SURE)
         return "sigmoid", np.log(held) - np.log1p(-held), boxes
+    wrong = np.abs(told.sum(axis=1) - 1) > WHOLE
+    if wrong.any():
+        number = int(wrong.argmax())
+        raise LTBenchError(
+            f"{called}: detection {number} has scores that sum to {told[number].sum():.3g}; those "
+            "of all categories and the background sum to 1"
+        )
     return "softmax", np.log(told.clip(ABSENT)), boxes
 
 
@@ -307,13 +315,16 @@ def _rows(called: str, what: str, entries: list[Any], key: str, width: int | Non
     """Lists of numbers [M, width] of entries."""
     for number, entry in enumerate(entries):
         values = _get(called, what, number, entry).get(key)
-        fits = isinstance(values, list) and len(values) == (width or len(values))
-        if not fits or not all(isinstance(value, int | float) for value in values):
+        told = values if isinstance(values, list) else [None]
+        fits = width in (None, len(told))
+        if not fits or not all(isinstance(value, int | float) for value in told):
             wanted = f"a list of {width} numbers" if width else "a list of numbers"
             raise LTBenchError(
                 f"{called}: {what} {number} has {key} {line(values, repr)}, not {wanted}"
             )
-    return np.array([entry[key] for entry in entries], dtype=np.float64).reshape(len(entries), -1)
+    return np.array([entry[key] for entry in entries], dtype=np.float64).reshape(
+        len(entries), width or -1
+    )
 
 
 def _table(called: str, what: str, entries: list[Any], keys: Sequence[str]) -> Floats:

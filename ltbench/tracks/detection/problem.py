@@ -110,7 +110,7 @@ class Detection(Protocol, frozen=True, kw_only=True, tag="detection"):
 
 
 class Windows(Classification, frozen=True, kw_only=True, tag="detection"):
-    """What the detector of a protocol with scenes is trained on: windows of classes and of background."""
+    """What a detector is trained on: windows of scenes, the background as one more class."""
 
 
 def of_windows(protocol: Detection) -> Windows:

@@ -89,78 +89,85 @@ def checked(called: str, stored: Stored) -> Stored:
     Raises:
         LTBenchError: names the part, the first row at fault and its value.
     """
-    classes, pictures = len(stored.classes), len(stored.sizes)
+    classes, logits, sizes = len(stored.classes), stored.logits, stored.sizes
     if classes < 2:
         raise LTBenchError(f"{called} has {classes} classes; two or more are ranked")
     if not len(stored.proposals):
         raise LTBenchError(f"{called} has no scored boxes")
-    if stored.logits.shape != (len(stored.proposals), stored.columns):
+    if logits.shape != (len(stored.proposals), stored.columns):
         raise LTBenchError(
-            f"{called}: scores {list(stored.logits.shape)} do not fit {len(stored.proposals)} "
-            f"boxes and a {stored.head} over {classes} classes, which has {stored.columns} columns"
+            f"{called}: scores {list(logits.shape)} do not fit {len(stored.proposals)} boxes and a "
+            f"{stored.head} over {classes} classes, which has {stored.columns} columns"
         )
-    _first(~np.isfinite(stored.logits).all(axis=1), called, "scored box", "a score that is no "
-           "finite number; leave the box out", stored.logits)  # fmt: skip
+    finite = np.isfinite(logits).all(axis=1)
+    _refuse(~finite, called, "scored box", "a score that is no finite number", logits)
     if not len(stored.truth):
         raise LTBenchError(f"{called} has no boxes of the truth, so nothing can be right")
-    _first(~(np.isfinite(stored.sizes) & (stored.sizes > 0)).all(axis=1), called, "picture",
-           "a width or height that is not above 0", stored.sizes)  # fmt: skip
-    for what, boxes in (("scored box", stored.proposals), ("box of the truth", stored.truth)):
-        placed(called, what, boxes, stored.sizes)
+    if sizes.ndim != 2 or sizes.shape[1] != 2:
+        raise LTBenchError(f"{called}: sizes of pictures are {list(sizes.shape)}, not [N, 2]")
+    there = (np.isfinite(sizes) & (sizes > 0)).all(axis=1)
+    _refuse(~there, called, "picture", "a width or height that is not above 0", sizes)
+    placed(called, "scored box", stored.proposals, sizes)
+    placed(called, "box of the truth", stored.truth, sizes)
     labelled(called, "box of the truth", stored.truth.labels, classes)
-    facts = stored.facts
-    labelled(called, "box to train on", facts.labels, classes)
-    if facts.locations.shape != (len(facts.labels), 2):
-        raise LTBenchError(
-            f"{called}: centres {list(facts.locations.shape)} to train on do not fit "
-            f"{len(facts.labels)} labels; state x and y of each"
-        )
-    _first(~((facts.locations >= 0) & (facts.locations <= 1)).all(axis=1), called,
-           "box to train on", "a centre that is not from 0 to 1 across its picture",
-           facts.locations)  # fmt: skip
-    if facts.images.shape != (classes,) or (facts.images < 0).any():
-        raise LTBenchError(
-            f"{called}: training pictures {facts.images.tolist()} are no number for each of "
-            f"{classes} classes"
-        )
-    if int(facts.images.max(initial=0)) > facts.pictures:
-        raise LTBenchError(
-            f"{called}: class {stored.classes[int(facts.images.argmax())]} is told to be in "
-            f"{int(facts.images.max())} training pictures, but there are {facts.pictures}"
-        )
+    refuse_facts(called, stored.facts, stored.classes)
+    return stored
+
+
+def refuse_facts(called: str, facts: Facts, classes: tuple[str, ...]) -> None:
+    """Refuses what is no fact of boxes to train on."""
+    places, images = facts.locations, facts.images
     if not len(facts.labels):
         raise LTBenchError(f"{called} has no boxes to train on, of which methods are to know")
-    assert pictures
-    return stored
+    if places.shape != (len(facts.labels), 2):
+        raise LTBenchError(
+            f"{called}: centres {list(places.shape)} to train on do not fit {len(facts.labels)} "
+            "labels; state x and y of each"
+        )
+    labelled(called, "box to train on", facts.labels, len(classes))
+    inside = ((places >= 0) & (places <= 1)).all(axis=1)
+    fault = "a centre that is not from 0 to 1 across its picture"
+    _refuse(~inside, called, "box to train on", fault, places)
+    if images.shape != (len(classes),) or (images < 0).any():
+        raise LTBenchError(
+            f"{called}: training pictures {images.tolist()} are no number for each of "
+            f"{len(classes)} classes"
+        )
+    most = int(images.argmax())
+    if images[most] > facts.pictures:
+        raise LTBenchError(
+            f"{called}: class {classes[most]} is told to be in {images[most]} training pictures, "
+            f"but there are {facts.pictures}"
+        )
 
 
 def placed(called: str, what: str, boxes: Boxes, sizes: Floats) -> None:
     """Refuses boxes in no picture, without extent, or outside of their picture."""
-    if boxes.corners.shape != (len(boxes), 4):
-        raise LTBenchError(f"{called}: corners {list(boxes.corners.shape)} are not four a {what}")
+    corners = boxes.corners
+    if corners.shape != (len(boxes), 4):
+        raise LTBenchError(f"{called}: corners {list(corners.shape)} are not four a {what}")
     known = (boxes.pictures >= 0) & (boxes.pictures < len(sizes))
-    _first(~known, called, what, "a picture that is not there", boxes.pictures)
-    _first(~np.isfinite(boxes.corners).all(axis=1), called, what, "corners that are no finite "
-           "numbers", boxes.corners)  # fmt: skip
-    flat = (boxes.corners[:, 2:] <= boxes.corners[:, :2]).any(axis=1)
-    _first(flat, called, what, "no width or no height", boxes.corners)
-    room = sizes[boxes.pictures]
-    out = (boxes.corners[:, :2] < -OUTSIDE).any(axis=1)
-    out |= (boxes.corners[:, 2:] > room + OUTSIDE).any(axis=1)
-    _first(out, called, what, "corners outside of its picture; they are pixels: left, top, right, "
-           "bottom", boxes.corners)  # fmt: skip
+    _refuse(~known, called, what, "a picture that is not there", boxes.pictures)
+    finite = np.isfinite(corners).all(axis=1)
+    _refuse(~finite, called, what, "corners that are no finite numbers", corners)
+    flat = (corners[:, 2:] <= corners[:, :2]).any(axis=1)
+    _refuse(flat, called, what, "no width or no height", corners)
+    out = (corners[:, :2] < -OUTSIDE).any(axis=1)
+    out |= (corners[:, 2:] > sizes[boxes.pictures] + OUTSIDE).any(axis=1)
+    fault = "corners outside of its picture (left, top, right, bottom, in pixels)"
+    _refuse(out, called, what, fault, corners)
 
 
 def labelled(called: str, what: str, labels: Integers, classes: int) -> None:
     """Refuses labels that are no class."""
-    _first(
-        (labels < 0) | (labels >= classes), called, what, f"a class not in 0..{classes - 1}", labels
-    )
+    wrong = (labels < 0) | (labels >= classes)
+    _refuse(wrong, called, what, f"a class not in 0..{classes - 1}", labels)
 
 
-def _first(
-    wrong: NDArray[np.bool_], called: str, what: str, fault: str, values: NDArray[Any]
+def _refuse(
+    fails: NDArray[np.bool_] | np.bool_, called: str, what: str, fault: str, values: NDArray[Any]
 ) -> None:
+    wrong = np.atleast_1d(fails)
     if wrong.any():
         row = int(wrong.argmax())
         told = np.array2string(values[row], precision=6, threshold=6, separator=", ")
