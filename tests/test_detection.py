@@ -720,3 +720,26 @@ def test_a_protocol_without_scenes_has_no_detector(tmp_path):
     path.write_text(MINE + '\n[network]\nname = "mlp"\n')
     with pytest.raises(LTBenchError, match="network is for a detector of scenes, but scenes is"):
         protocol(path)
+
+
+def test_a_protocol_is_proposed_for_files_of_ones_own_and_runs(own, tmp_path):
+    track, folder = installed().track("detection"), own()
+    proposal = track.propose("mine", folder)
+    (tmp_path / "mine.toml").write_text(proposal.text)
+    fixed = protocol(tmp_path / "mine.toml")
+    stored = files.of_json(folder)
+    assert fixed.data.fingerprint == stored.fingerprint and proposal.seen["truth"] == 3
+    track.plan(fixed, {"": stored}, CPU)
+    for text in fixed.recipes:
+        assert run(fixed, recipe(text), 0, stored, CPU).measures["ap"] > 0
+    np.savez(tmp_path / "own.npz", **arrays())
+    assert track.propose("mine", tmp_path / "own.npz").seen["head"] == "softmax"
+    np.savez(tmp_path / "other.npz", x_train=np.zeros(3))
+    assert track.propose("mine", tmp_path / "other.npz") is None
+    assert track.propose("mine", tmp_path) is None
+
+
+def test_a_cell_of_other_scores_than_the_protocols_is_refused(own, mine):
+    fixed = structs.replace(mine, data=structs.replace(mine.data, fingerprint="0123"))
+    with pytest.raises(LTBenchError, match="mine has fingerprint .* but mine is fixed to 0123"):
+        run(fixed, recipe("erm"), 0, files.of_json(own()), CPU)

@@ -7,7 +7,7 @@ import msgspec
 import torch
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Arrays, Check, Followed, Track
+from ltbench.contract.track import Arrays, Check, Followed, Proposal, Track
 from ltbench.results.records import Record
 from ltbench.scoring.measures import FIRST, share
 from ltbench.tracks.classification import Parts
@@ -75,6 +75,11 @@ class DetectionTrack(Track[Detection]):
     seconds = staticmethod(seconds)
     divide = staticmethod(divide)
     answer = staticmethod(answer)
+
+    def propose(self, name: str, path: Path, target: str | None = None) -> Proposal | None:
+        from ltbench.tracks.detection.proposal import propose
+
+        return propose(name, path)
 
     def plan(
         self, protocol: Detection, sources: Mapping[str, Source], device: torch.device
