@@ -61,7 +61,7 @@ PINNED = {
     ("digits-detection-lt", 1): "717b1a8e17ca08c9",
     ("digits-detection-sigmoid-lt", 1): "3450951ec0c04a7f",
     ("lvis-detection", 1): "4f882e6fddc3da2c",
-    ("mnist-detection-lt", 1): "8c49993962e9c9d2",
+    ("mnist-detection-lt", 1): "d1d6d34884af3748",
     ("celeba-groups", 1): "e80c759de4728f21",
     ("cifar10-domains-short", 1): "9f94c6f1055f733f",
     ("cifar10-domains", 1): "d0e28af41af8e081",
