@@ -30,6 +30,7 @@ from ltbench.tracks.detection.scenes import (
 )
 from ltbench.tracks.detection.scores import average_precisions, kept, recalls, right, scored
 from ltbench.tracks.detection.stored import checked
+from ltbench.tracks.detection.storing import stored_of, write
 from ltbench.tracks.detection.track import divide, measured, run
 
 CPU = torch.device("cpu")
@@ -743,3 +744,18 @@ def test_a_cell_of_other_scores_than_the_protocols_is_refused(own, mine):
     fixed = structs.replace(mine, data=structs.replace(mine.data, fingerprint="0123"))
     with pytest.raises(LTBenchError, match="mine has fingerprint .* but mine is fixed to 0123"):
         run(fixed, recipe("erm"), 0, files.of_json(own()), CPU)
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_scores_that_a_protocol_made_are_stored_and_give_its_measures_again(head, tmp_path, mine):
+    fixed, file = short(head=head), tmp_path / "scenes.npz"
+    told = write(file, stored_of(fixed, DIGITS, 0, CPU))
+    stored = files.of_arrays(file)
+    assert stored.fingerprint == told and stored.head == head
+    again = structs.replace(mine, keep=fixed.keep, scoring=fixed.scoring)
+    for text in ("erm", "fracal", "posthoc-logit-adjustment"):
+        of_scenes = run(fixed, recipe(text), 0, DIGITS, CPU)
+        of_file = run(again, recipe(text), 0, stored, CPU)
+        assert of_file.class_counts == of_scenes.class_counts
+        for name in ("ap", "many", "few", "average_recall"):
+            assert of_file.measures[name] == pytest.approx(of_scenes.measures[name], abs=1e-3)
