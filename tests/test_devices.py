@@ -17,6 +17,7 @@ from ltbench.testing.task import OF_NETWORKS, rows_of
 from ltbench.tracks import classification
 from ltbench.tracks.clustering import track as clustering
 from ltbench.tracks.compression import track as compression
+from ltbench.tracks.detection import track as detection
 from ltbench.tracks.distillation import track as distillation
 from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
@@ -112,6 +113,13 @@ TRACKS = {
         'base = "digits-discovery-5"\nname = "small"\n'
         '[budget]\nepochs = 2\n[encoder]\nepochs = 1\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "detection": (
+        detection,
+        'base = "digits-detection-lt"\nname = "small"\n'
+        "[scenes]\ntrain = 40\ntest = 6\neach = 2\nbackground = 4\n"
+        '[imbalance]\nprofile = "exponential"\nn_max = 30\nfactor = 10\nclass_order = "seed"\n'
+        'draw = "seed"\n[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -165,6 +173,8 @@ def methods_of(track):
                 yield name
             if track == "regression" and "values" in method.needs:
                 yield name
+            if track == "detection" and "locations" in method.needs:
+                yield name
             if track == "clustering" and "rows_to_cluster" in method.needs:
                 yield name
             elsewhere = distils or compresses or OWN & method.needs
@@ -173,8 +183,8 @@ def methods_of(track):
 
 
 OWN = {
-    *("annotator", "attack", "backbones", "clients", "groups", "label_sets", "past", "peers"),
-    *("pool", "pool_labels", "rows_to_cluster", "values"),
+    *("annotator", "attack", "backbones", "clients", "groups", "label_sets", "locations", "past"),
+    *("peers", "pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
@@ -189,6 +199,7 @@ EVERY = [
     ("multilabel", "asl+class-aware-sampling+mixup"),
     ("semi", "erm"),
     ("clustering", "erm"),
+    ("detection", "fracal+posthoc-logit-adjustment"),
     ("clustering", "k-means+simgcd+logit-adjustment"),
     ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),
     ("semi", "fixmatch+crest(plus=True)"),

@@ -8,8 +8,9 @@ from ltbench.registry.registry import Registry
 from ltbench.results import records
 
 SHIPPED = {
-    *("clustering", "compression", "distillation", "domains", "federated", "finetuning"),
-    *("incremental", "multilabel", "recognition", "regression", "robust", "semi", "tabular"),
+    *("clustering", "compression", "detection", "distillation", "domains", "federated"),
+    *("finetuning", "incremental", "multilabel", "recognition", "regression", "robust"),
+    *("semi", "tabular"),
 }
 
 COUNTING = '''
