@@ -12,7 +12,7 @@ WIDTH = 128  # of what is contrasted, as in Hybrid-SC
 
 
 class SCMIL(BagMethod):
-    """Adds g SupCon(p(z), y) to (1 - g) times the cross-entropy, with g = 1 - t^2 and t the progress.
+    """Adds g SupCon(p(z), y) to (1 - g) times the cross-entropy, g = 1 - t^2, t the progress.
 
     z is the vector of a bag, p a perceptron of one hidden layer, and SupCon the supervised contrast
     of all bags of the batch that have a label, of which one without another of its class counts 0.
@@ -39,6 +39,8 @@ class SCMIL(BagMethod):
         return run.progress**2 * cross_entropy(scores, labels, reduction="none")
 
     def extra(self, output, batch, run):
+        if run.model is None:
+            return None  # outside of training there is no projector
         ((labels, _),) = batch.targets
         z = normalize(run.model.projector(output.features[: len(labels)]))
         return (1 - run.progress**2) * supervised_contrast(z, labels, self.temperature)

@@ -9,6 +9,7 @@ from torch.optim import AdamW
 from ltbench.contract.context import Batch, Phase, Rows, Run
 from ltbench.contract.method import Method, hook, hooks, one
 from ltbench.contract.recipes import Recipe
+from ltbench.errors import LTBenchError, Unmet
 from ltbench.models.mlp import Network, Options
 from ltbench.tracks.bags.pooling import Mean, Pooled
 
@@ -16,7 +17,7 @@ BAGS = "bags"
 """What a method needs whose rows are bags [N, L, ...], NaN where a place holds no instance."""
 
 MAKERS = ("resample", "enter", "batch")
-"""Hooks that may hand back rows that they made."""
+"""Hooks that hand back rows, and so may make some."""
 
 
 class BagMethod(Method):
@@ -57,39 +58,72 @@ class BagRecipe(Recipe):
 
 
 def unfit(method: Method) -> str | None:
-    """The hook in which a method makes bags of its own, or None.
+    """Why a method cannot serve bags, or None.
 
-    One that says what becomes of their instances tells so by its need. Of others the hooks that may
-    make rows are tried: what comes back must be bags as they are, if maybe others of them.
+    One that says what becomes of their instances tells so by its need. Any other is tried on a few
+    bags, of one length and then of uneven ones: what it hands back must be bags as they are, if
+    maybe others of them.
+
+    Raises:
+        Unmet: it refuses them itself.
     """
-    if BAGS in method.needs:
+    if BAGS in method.needs or not set(MAKERS) & set(hooks(type(method))):
         return None
-    return next(
-        (hook for hook in MAKERS if hook in hooks(type(method)) and _makes(method, hook)), None
-    )
+    for uneven, why in (
+        (False, "takes no bags"),
+        (True, "reads bags as numbers, which places without an instance are not,"),
+    ):
+        trial = Trial(method, uneven)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                if not trial.leaves_bags():
+                    return (
+                        f"makes rows of its own in {trial.hook}, and does not say what becomes of "
+                        "the instances of a bag"
+                    )
+            except LTBenchError as error:
+                if trial.hook in MAKERS:
+                    raise Unmet(str(error)) from None
+            # What a method of single rows makes of bags may be any error at all.
+            except Exception:
+                if trial.hook in MAKERS:
+                    return f"{why} in {trial.hook}"
+    return None
 
 
-def _makes(method: Method, hook: str) -> bool:
-    """Whether a hook hands back bags that are not among those that it was given."""
-    run, tried = small_run(), copy.deepcopy(method)
-    rows = run.train
-    assert rows is not None
-    index = torch.arange(8)
-    with torch.random.fork_rng(devices=[]):
-        try:
-            tried.prepare(run)
-            if hook == "batch":
-                batch = Batch(rows.inputs[index], [(rows.labels[index], 1.0)], index)
-                made = tried.batch(batch, run)
-                inputs, whole = made.inputs, len(made.targets) == 1
-            else:
-                inputs, whole = getattr(tried, hook)(rows, run).inputs, True
-        # What a method of single rows makes of bags may be any error at all.
-        except Exception:
-            return True
-    if inputs.shape[1:] != rows.shape:  # features of bags, for the head alone
-        return hook != "enter"
-    return not (whole and among(inputs, rows.inputs))
+class Trial:
+    """The hooks of a method that may make rows, as a training on a few bags calls them.
+
+    `hook` is the one that was called last.
+    """
+
+    def __init__(self, method: Method, uneven: bool) -> None:
+        self.method, self.hook = BagRecipe(copy.deepcopy(method)), ""
+        self.run, self.bags = small_run(uneven, 2 if "two_classes" in method.needs else 3)
+
+    def leaves_bags(self) -> bool:
+        """Whether all that it hands back are bags that it was given, or features of such."""
+        method, run = self.method, self.run
+        self.hook = "resample"
+        rows = method.resample(self.bags, run)
+        if not among(rows.inputs, self.bags.inputs):
+            return False
+        assert run.model is not None
+        run.train, self.hook = rows, "build"
+        run.model = method.build(run.model, run)
+        for phase in method.phases([run.phase], run):
+            run.phase, self.hook = phase, "enter"
+            run.train = method.enter(rows, run)
+            if run.phase.on_features:
+                continue
+            self.hook, index = "batch", torch.arange(8)
+            method.sampling_weights(run.train.labels, run)
+            method.prepare(run)
+            given = Batch(run.train.inputs[index], [(run.train.labels[index], 1.0)], index)
+            made = method.batch(given, run)
+            if len(made.targets) > 1 or not among(made.inputs, self.bags.inputs):
+                return False
+        return True
 
 
 def among(some: Tensor, bags: Tensor) -> bool:
@@ -98,16 +132,17 @@ def among(some: Tensor, bags: Tensor) -> bool:
     return bool((one[:, None] == other).all(dim=-1).any(dim=1).all())
 
 
-def small_run() -> Run:
-    """A run with a few bags of uneven lengths, for methods that are tried."""
+def small_run(uneven: bool, classes: int) -> tuple[Run, Rows]:
+    """A run with a few bags, of one length or of two."""
     chance = torch.Generator().manual_seed(0)
-    labels = torch.arange(3).repeat_interleave(torch.tensor([9, 6, 3]))
+    labels = torch.arange(classes).repeat_interleave(torch.tensor([12, 9, 6][:classes]))
     inputs = torch.rand(len(labels), 4, 1, 4, 4, generator=chance)
-    inputs[::2, 3] = torch.nan
+    if uneven:
+        inputs[::2, 3] = torch.nan
     counts = labels.bincount().float()
-    run = Run(counts, counts / counts.sum(), torch.zeros(()), Phase("main", 1, 0.1, 0.0))
+    run = Run(counts, counts / counts.sum(), torch.zeros(()), Phase("main", 2, 0.1, 0.0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        run.model = Pooled(Network((1, 4, 4), 3, Options([8])))
+        run.model = Pooled(Network((1, 4, 4), classes, Options([8])))
     run.train = Rows(inputs, labels)
-    return run
+    return run, run.train

@@ -1,4 +1,4 @@
-"""The bags of a cell: made or of a source, refused where they do not fit, blank where not filled."""
+"""The bags of a cell: made or of a source, refused where they do not fit, NaN where not filled."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,8 +89,8 @@ def refuse_bags(source: str, rows: Rows, where: str) -> None:
     mask = filled(rows)
     if list(mask.shape) != shape[:2] or mask.dtype != torch.bool:
         raise LTBenchError(
-            f"the mask of {where} bags of {source} is {mask.dtype} {list(mask.shape)}, but bags are "
-            f"{shape}: it is true or false for each of {shape[:2]} places"
+            f"the mask of {where} bags of {source} is {mask.dtype} {list(mask.shape)}, not true or "
+            f"false for each of {shape[:2]} places"
         )
     empty = (~mask.any(dim=1)).nonzero()[:, 0].tolist()
     if empty:

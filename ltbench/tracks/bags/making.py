@@ -108,7 +108,8 @@ def planted(how: Planted, dataset: Dataset, images: Images, counts: list[int], s
     for name, one in zip((*how.witnesses, *how.background), (*witnesses, *background), strict=True):
         if not len(one):
             raise LTBenchError(
-                f"class {name} has no image for bags of one kind; lower what is held"
+                f"class {name} has no image for bags to train on, or none for those to test on; "
+                "mend test_per_class"
             )
     chance = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))

@@ -63,7 +63,7 @@ class Pooled(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """How much each instance of bags counts [N, L]."""
         filled = filled_in(x)
-        weights: Tensor = self.pool.weights(self.each(x, filled), filled)  # type: ignore[operator]
+        weights: Tensor = self.pool.weights(self.each(x, filled), filled)
         return weights
 
 

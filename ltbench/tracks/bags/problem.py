@@ -65,9 +65,7 @@ class Bags(Classification, frozen=True, kw_only=True, tag="bags"):
         if self.data.label_noise:
             raise ValueError("label_noise is not for this track - at data")
         if self.budget.augmentation != "none":
-            raise ValueError(
-                "instances have no views of their own: augmentation 'none' - at budget"
-            )
+            raise ValueError("instances have no views: augmentation is 'none' - at budget")
         made = self.made is not None
         if made and self.imbalance.profile == "source":
             raise ValueError("bags that are made need a profile with counts - at imbalance")

@@ -200,11 +200,10 @@ def refuse_unmet(protocol: Bags, recipe: Recipe, num_classes: int) -> None:
     refuse_adapting(protocol, recipe)
     refuse_needs(protocol, recipe, SUPPLIES | ({"two_classes"} if num_classes == 2 else set()))
     for method in recipe.methods:
-        hook = unfit(method)
-        if hook is not None:
+        reason = unfit(method)
+        if reason is not None:
             raise Unmet(
-                f"{method.name} makes rows of its own in {hook}, and does not say what becomes of "
-                f"the instances of a bag; {protocol.name} takes methods that leave bags as they are"
+                f"{method.name} {reason}; {protocol.name} takes methods that leave bags as they are"
             )
 
 
