@@ -65,6 +65,8 @@ PINNED = {
     ("digits-domains-held", 1): "bf2a8b73bd3eeb76",
     ("digits-confounded", 1): "bf64d0b67028268f",
     ("digits-domains", 1): "89a524adfbe98f32",
+    ("digits-bags-lt", 1): "74621d1190132a33",
+    ("mnist-bags-lt", 1): "3140d38169a49343",
     ("digits-finetune", 1): "e2b79d37ebecbf02",
     ("digits-finetune-same", 1): "740877f95749b5cd",
     ("digits-groups-validation", 1): "302b694eccd81ba3",
