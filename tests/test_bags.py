@@ -11,6 +11,7 @@ from msgspec import structs
 from ltbench import LTBenchError, Method, Recipe, Rows, Unmet, protocol, recipe
 from ltbench.datasets import Dataset, built_in
 from ltbench.models.mlp import Network, Options
+from ltbench.protocols.schema import Holds
 from ltbench.registry.registry import Registry, installed
 from ltbench.testing.report import Failure
 from ltbench.tracks.bags import checks
@@ -463,6 +464,13 @@ def test_bags_that_cannot_be_learned_from_are_refused(mine, changed, message):
     assert len(str(refusal.value).splitlines()) <= 2
 
 
+def test_what_a_protocol_says_of_its_bags_is_held_against_them(mine):
+    fixed, place = mine()
+    holds = type(fixed.data.holds)([Holds(classes=("calm", "gale"))])
+    with pytest.raises(LTBenchError, match="data set mine is not as declared: its classes are"):
+        read(structs.replace(fixed, data=structs.replace(fixed.data, holds=holds)), place)
+
+
 def test_rows_that_are_no_bags_are_refused():
     labels = torch.zeros(2, dtype=torch.long)
     with pytest.raises(LTBenchError, match=r"inputs of x are \[2, 3\]; bags are \[N, L, ...\]"):
@@ -506,6 +514,7 @@ def test_a_command_on_bad_bags_ends_with_a_line(ltbench, mine, tmp_path):
         ("[data]\nvalidation_share = 0.1", "validation_share and classes are for bags of a source"),
         ('[budget]\naugmentation = "shift"', "instances have no views: augmentation is 'none'"),
         ('optimizer = "adam"', "optimizer"),
+        ("[data]\nmean = [0.1, 0.2]\nstd = [1.0, 1.0]", "mean and std are one number each"),
     ],
 )
 def test_protocols_of_impossible_bags_are_refused(tmp_path, lines, message):

@@ -66,6 +66,7 @@ PINNED = {
     ("digits-confounded", 1): "bf64d0b67028268f",
     ("digits-domains", 1): "89a524adfbe98f32",
     ("digits-bags-lt", 1): "74621d1190132a33",
+    ("digits-bags-lt-short", 1): "50c038ce7fb58ea8",
     ("mnist-bags-lt", 1): "3140d38169a49343",
     ("digits-finetune", 1): "e2b79d37ebecbf02",
     ("digits-finetune-same", 1): "740877f95749b5cd",

@@ -10,7 +10,7 @@ from ltbench.contract.context import Rows
 from ltbench.contract.track import Finder
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
-from ltbench.tracks import classification
+from ltbench.tracks import classification, holding
 from ltbench.tracks.bags.files import of_source, witnesses_of
 from ltbench.tracks.bags.making import as_numbers, made_of
 from ltbench.tracks.bags.problem import Bags
@@ -40,6 +40,9 @@ def load(registry: Finder, protocol: Bags) -> dict[str, Dataset]:
     for where, rows in (("training", dataset.train), ("test", dataset.test)):
         if rows is not None:
             refuse_bags(protocol.data.source, rows, where)
+    holding.refuse_broken(
+        f"data set {protocol.data.source}", holding.broken(dataset, protocol.data.holds)
+    )
     return {"": dataset}
 
 

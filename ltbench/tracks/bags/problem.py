@@ -66,15 +66,17 @@ class Bags(Classification, frozen=True, kw_only=True, tag="bags"):
             raise ValueError("label_noise is not for this track - at data")
         if self.budget.augmentation != "none":
             raise ValueError("instances have no views: augmentation is 'none' - at budget")
+        if len(self.data.mean) > 1:
+            raise ValueError("mean and std are one number each, for all of an instance - at data")
         made = self.made is not None
         if made and self.imbalance.profile == "source":
             raise ValueError("bags that are made need a profile with counts - at imbalance")
         if made and (self.data.validation_share is not None or self.data.classes):
             raise ValueError("validation_share and classes are for bags of a source - at data")
-        if not made and (self.data.test_per_class or self.data.classes):
+        if not made and (self.data.test_per_class or self.data.classes or self.data.size):
             raise ValueError(
                 "a source of bags has a test split, and all its classes are taken: leave out "
-                "test_per_class and classes, or say how bags are made of images - at data"
+                "test_per_class, classes and size, or say how bags are made of images - at data"
             )
 
     @property
