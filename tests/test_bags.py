@@ -252,7 +252,9 @@ def test_attention_on_witnesses_is_the_share_of_the_largest_weights():
 def test_the_mean_looks_everywhere_and_fails_where_attention_finds_the_witness():
     fixed = protocol(NAME)
     plain, gated = (run(fixed, recipe(text), 100, DIGITS, CPU) for text in ("erm", "gated-abmil"))
-    assert plain.measures["balanced_accuracy"] < 0.4 and plain.measures["witness"] == 0.1
+    assert plain.measures["balanced_accuracy"] < 0.4 and plain.measures["witness"] == pytest.approx(
+        0.1
+    )
     assert gated.measures["balanced_accuracy"] > plain.measures["balanced_accuracy"] + 0.1
     assert gated.measures["witness_many"] > 0.5
 
@@ -300,11 +302,20 @@ def test_a_pool_without_weights_has_no_attention():
         "minority-mining",
         "sam",
         "lws",
+        "paco",
+        "ssp(pretext='contrastive')",
     ],
 )
 def test_losses_weights_draws_and_stages_of_the_library_compose(text, fixed):
     fixed = structs.replace(fixed, budget=structs.replace(fixed.budget, epochs=1))
     assert run(fixed, recipe(f"gated-abmil+{text}"), 0, DIGITS, CPU).measures["accuracy"] >= 0
+
+
+def test_a_draw_of_two_classes_composes_where_bags_have_two():
+    text = "gated-abmil+train-share(p=0.4)"
+    assert run(of_chance(), recipe(text), 0, DIGITS, CPU).measures["accuracy"] > 0
+    with pytest.raises(Unmet, match="supplies no two_classes; train-share needs that"):
+        run(short(), recipe(text), 0, DIGITS, CPU)
 
 
 MIXES = "makes rows of its own in {}, and does not say what becomes of the instances of a bag"
@@ -320,7 +331,10 @@ MIXES = "makes rows of its own in {}, and does not say what becomes of the insta
         ("borderline-smote", MIXES.format("resample")),
         ("smote-tomek", MIXES.format("resample")),
         ("cluster-centroids", MIXES.format("resample")),
-        ("cmo", "cmo pastes parts of images, and rows of"),
+        ("cmo", "cmo takes no bags in batch; digits-bags-lt takes methods that leave bags"),
+        ("ssp", "ssp takes no bags in batch"),
+        ("bagan", "bagan takes no bags in resample"),
+        ("rcal", MIXES.format("batch")),
         ("enn", "reads bags as numbers, which places without an instance are not, in resample"),
     ],
 )

@@ -9,7 +9,6 @@ from torch.optim import AdamW
 from ltbench.contract.context import Batch, Phase, Rows, Run
 from ltbench.contract.method import Method, hook, hooks, one
 from ltbench.contract.recipes import Recipe
-from ltbench.errors import LTBenchError, Unmet
 from ltbench.models.mlp import Network, Options
 from ltbench.tracks.bags.pooling import Mean, Pooled
 
@@ -63,9 +62,6 @@ def unfit(method: Method) -> str | None:
     One that says what becomes of their instances tells so by its need. Any other is tried on a few
     bags, of one length and then of uneven ones: what it hands back must be bags as they are, if
     maybe others of them.
-
-    Raises:
-        Unmet: it refuses them itself.
     """
     if BAGS in method.needs or not set(MAKERS) & set(hooks(type(method))):
         return None
@@ -81,9 +77,6 @@ def unfit(method: Method) -> str | None:
                         f"makes rows of its own in {trial.hook}, and does not say what becomes of "
                         "the instances of a bag"
                     )
-            except LTBenchError as error:
-                if trial.hook in MAKERS:
-                    raise Unmet(str(error)) from None
             # What a method of single rows makes of bags may be any error at all.
             except Exception:
                 if trial.hook in MAKERS:
@@ -114,11 +107,14 @@ class Trial:
         for phase in method.phases([run.phase], run):
             run.phase, self.hook = phase, "enter"
             run.train = method.enter(rows, run)
-            if run.phase.on_features:
+            if phase.on_features:
                 continue
-            self.hook, index = "batch", torch.arange(8)
+            if not among(run.train.inputs, self.bags.inputs):
+                return False
+            self.hook, index = "prepare", torch.arange(8)
             method.sampling_weights(run.train.labels, run)
             method.prepare(run)
+            self.hook = "batch"
             given = Batch(run.train.inputs[index], [(run.train.labels[index], 1.0)], index)
             made = method.batch(given, run)
             if len(made.targets) > 1 or not among(made.inputs, self.bags.inputs):
