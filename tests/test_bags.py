@@ -252,9 +252,8 @@ def test_attention_on_witnesses_is_the_share_of_the_largest_weights():
 def test_the_mean_looks_everywhere_and_fails_where_attention_finds_the_witness():
     fixed = protocol(NAME)
     plain, gated = (run(fixed, recipe(text), 100, DIGITS, CPU) for text in ("erm", "gated-abmil"))
-    assert plain.measures["balanced_accuracy"] < 0.4 and plain.measures["witness"] == pytest.approx(
-        0.1
-    )
+    assert plain.measures["witness"] == pytest.approx(0.1)  # of ten places
+    assert plain.measures["balanced_accuracy"] < 0.4
     assert gated.measures["balanced_accuracy"] > plain.measures["balanced_accuracy"] + 0.1
     assert gated.measures["witness_many"] > 0.5
 
