@@ -15,6 +15,7 @@ from ltbench import Unmet, protocol, recipe
 from ltbench.registry.registry import installed
 from ltbench.testing.task import OF_NETWORKS, rows_of
 from ltbench.tracks import classification
+from ltbench.tracks.bags import track as bags
 from ltbench.tracks.clustering import track as clustering
 from ltbench.tracks.compression import track as compression
 from ltbench.tracks.detection import track as detection
@@ -102,6 +103,11 @@ TRACKS = {
         '[imbalance]\nprofile = "exponential"\nn_max = 16\nfactor = 8\nclass_order = "seed"\n'
         'draw = "seed"\n[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "bags": (
+        bags,
+        'base = "digits-bags-lt"\nname = "small"\n[planted]\ntest = 10\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "finetuning": (
         finetuning,
         'base = "digits-finetune"\nname = "small"\n'
@@ -163,6 +169,8 @@ def methods_of(track):
                 yield name
             if track == "federated" and "clients" in method.needs:
                 yield name
+            if track == "bags" and "bags" in method.needs:
+                yield name
             if track == "finetuning" and "backbones" in method.needs:
                 yield name
             if track == "robust" and "attack" in method.needs:
@@ -183,8 +191,8 @@ def methods_of(track):
 
 
 OWN = {
-    *("annotator", "attack", "backbones", "clients", "groups", "label_sets", "locations", "past"),
-    *("peers", "pool", "pool_labels", "rows_to_cluster", "values"),
+    *("annotator", "attack", "backbones", "bags", "clients", "groups", "label_sets", "locations"),
+    *("past", "peers", "pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [

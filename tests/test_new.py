@@ -158,7 +158,7 @@ def test_each_template_is_shipped(pytestconfig):
         (("method", "method"), "Method would be two things in one file"),
         (("track", "unmet"), None),
         (("method", "mine", "--track", "tabulr"), "did you mean 'tabular'"),
-        (("protocol", "mine"), "say with --track what kind of problem it is: clustering"),
+        (("protocol", "mine"), "say with --track what kind of problem it is: bags, clustering"),
         (("method", "mine", "--package", "--into", "x"), "leave out --into x"),
     ],
 )

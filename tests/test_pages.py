@@ -25,6 +25,7 @@ KINDS = (
     "boards/tabular-uci.html",
     "boards/distill-digits.html",
     "boards/compress-digits.html",
+    "boards/digits-bags-lt.html",
     "boards/digits-clusters-10.html",
     "boards/digits-domains.html",
     "boards/digits-federated.html",

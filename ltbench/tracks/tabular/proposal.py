@@ -28,7 +28,7 @@ GAPS = MISSING | {"?"}  # what stands for a missing value where it is among word
 ROWS_OF_AMOUNTS = 5  # for each whole number of a target; where there are fewer, they are amounts
 NEARLY_ALL = 0.9  # of rows that differ, in a column of identifiers or texts
 MOST_ROWS = 5_000  # that are kept, for a board in minutes
-LONG = 10.0  # a factor from which on ensembles on balanced bags are worth a row
+LONG = 10.0  # a factor from which on balanced ensembles are worth a row
 NEIGHBOURS = 12  # rows of a class, of which a fold leaves SMOTE enough
 
 
