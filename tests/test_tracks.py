@@ -9,7 +9,8 @@ from ltbench.results import records
 
 SHIPPED = {
     *("clustering", "compression", "distillation", "domains", "federated", "finetuning"),
-    *("incremental", "multilabel", "recognition", "regression", "robust", "semi", "tabular"),
+    *("incremental", "language", "multilabel", "recognition", "regression", "robust", "semi"),
+    "tabular",
 }
 
 COUNTING = '''
