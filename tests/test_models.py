@@ -108,7 +108,7 @@ def test_a_linear_network_is_its_head_alone():
     assert sum(parameter.numel() for parameter in model.parameters()) == 4 * (6 + 1)
     branch, width = model.new_branch(0.5)
     assert width == 6 and torch.equal(branch(model.trunk(x)), x.flatten(1))
-    with pytest.raises(LTBenchError, match="network linear: unknown key widths"):
+    with pytest.raises(LTBenchError, match="network linear: unknown key 'widths'"):
         build("linear", (6,), 4, {"widths": [2]})
 
 
