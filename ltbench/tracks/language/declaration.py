@@ -9,7 +9,6 @@ from ltbench.scoring.measures import CLASSIFICATION
 from ltbench.tracks import classification
 from ltbench.tracks.language import track
 from ltbench.tracks.language.problem import Language
-from ltbench.tracks.language.reading import load
 
 
 class LanguageTrack(Track[Language]):
@@ -23,7 +22,7 @@ class LanguageTrack(Track[Language]):
     floor = ("erm",)
     measures = CLASSIFICATION
 
-    load = staticmethod(load)
+    load = staticmethod(track.load)
     plan = staticmethod(track.plan)
     seconds = staticmethod(track.seconds)
     divide = staticmethod(track.divide)

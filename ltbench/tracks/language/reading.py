@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench.contract.context import Rows
-from ltbench.contract.track import Finder
 from ltbench.datasets import Dataset, data_folder
 from ltbench.datasets.delimited import decoded, grid
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.texts import composed, line, readable
-from ltbench.tracks import holding
-from ltbench.tracks.language import bbc, minilm, phrases
-from ltbench.tracks.language.problem import Language, Texts
+from ltbench.tracks.language import bbc, phrases
+from ltbench.tracks.language.problem import Texts
 
 Written = tuple[list[str], list[str]]
 """Texts, and the class of each."""
@@ -57,29 +55,13 @@ def _places(rows: Rows) -> Tensor:
     return rows.groups
 
 
-def load(registry: Finder, protocol: Language) -> dict[str, Dataset]:
-    """The protocol's one source.
+def file_of(given: Mapping[str, str | Path], source: str) -> Path | None:
+    """The file that a source is, as given by that name or in the data folder; None for one of the
+    track's own.
 
     Raises:
-        LTBenchError: it cannot be had, or is not as declared.
+        LTBenchError: there is none.
     """
-    source, how = protocol.data.source, protocol.texts
-    path = _file(registry.data, source)
-    texts, labels = SOURCES[source]() if path is None else of_file(path, how)
-    vectors = None
-    if how.vectors not in (None, minilm.NAME):
-        vectors = of_vectors(_place(registry.data, how.vectors), len(texts))
-    made = corpus(source, texts, labels, how.words, vectors)
-    if how.vectors == minilm.NAME:
-        # bits of vectors differ between machines, those of weights do not
-        made = with_vectors(made, minilm.encoded(made.texts), minilm.SHA256.encode())
-    holding.refuse_broken(f"data set {source}", holding.broken(made, protocol.data.holds))
-    classes = protocol.data.classes
-    return {"": made.of(made.of_classes(classes)) if classes else made}
-
-
-def _file(given: Mapping[str, str | Path], source: str) -> Path | None:
-    """The file that a source is, None for one of the track's own."""
     if source in SOURCES:
         if source in given:
             raise LTBenchError(f"data {source}={given[source]} takes the name of a known data set")
@@ -88,11 +70,6 @@ def _file(given: Mapping[str, str | Path], source: str) -> Path | None:
     if source not in given and not path.is_file():
         raise UnknownName("source of texts", source, SOURCES, f"--data {source}=FILE.csv names one")
     return path
-
-
-def _place(given: Mapping[str, str | Path], name: str | None) -> Path:
-    assert name is not None
-    return Path(given[name]) if name in given else data_folder() / Path(name).expanduser()
 
 
 def of_file(path: Path, how: Texts) -> Written:
@@ -121,6 +98,12 @@ def of_file(path: Path, how: Texts) -> Written:
         if empty is not None:
             raise LTBenchError(f"texts {called}: row {empty} has an empty {what}; leave it out")
     return texts, [composed(label.strip()) for label in labels]
+
+
+def vectors_of(given: Mapping[str, str | Path], name: str, texts: int) -> Tensor:
+    """The vectors [N, D] of a file, as given by a name or in the data folder."""
+    path = Path(given[name]) if name in given else data_folder() / Path(name).expanduser()
+    return of_vectors(path, texts)
 
 
 def of_vectors(path: Path, texts: int) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from ltbench.contract.context import Rows, Run
 from ltbench.contract.method import hooks
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Asked, Divided, Outcome, undivided
-from ltbench.tracks import classification
+from ltbench.contract.track import Answer, Asked, Divided, Finder, Outcome, undivided
+from ltbench.datasets import Dataset
+from ltbench.tracks import classification, holding
 from ltbench.tracks.classification import (
     Parts,
     recalls_of,
@@ -20,15 +21,47 @@ from ltbench.tracks.classification import (
     time_plain,
 )
 from ltbench.tracks.dividing import Given, asked
+from ltbench.tracks.language import minilm
 from ltbench.tracks.language.contract import DIFFICULTY, LanguageGrants
 from ltbench.tracks.language.problem import Language
-from ltbench.tracks.language.reading import Corpus
+from ltbench.tracks.language.reading import (
+    SOURCES,
+    Corpus,
+    corpus,
+    file_of,
+    of_file,
+    vectors_of,
+    with_vectors,
+)
 from ltbench.tracks.language.rows import difficulty, fitted, tfidf
 from ltbench.tracks.learning import learned
 from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({DIFFICULTY})
 REMAKING = frozenset({"resample", "enter"})  # hooks that hand back rows
+
+
+def load(registry: Finder, protocol: Language) -> dict[str, Dataset]:
+    """The protocol's one source.
+
+    Raises:
+        LTBenchError: it cannot be had, or is not as declared.
+    """
+    source, how = protocol.data.source, protocol.texts
+    path = file_of(registry.data, source)
+    texts, labels = SOURCES[source]() if path is None else of_file(path, how)
+    if how.vectors is None:
+        made = corpus(source, texts, labels, how.words)
+    elif how.vectors == minilm.NAME:
+        made = corpus(source, texts, labels, how.words)
+        # bits of vectors differ between machines, those of weights do not
+        made = with_vectors(made, minilm.encoded(made.texts), minilm.SHA256.encode())
+    else:
+        vectors = vectors_of(registry.data, how.vectors, len(texts))
+        made = corpus(source, texts, labels, how.words, vectors)
+    holding.refuse_broken(f"data set {source}", holding.broken(made, protocol.data.holds))
+    classes = protocol.data.classes
+    return {"": made.of(made.of_classes(classes)) if classes else made}
 
 
 def maker(protocol: Language, corpus: Corpus, train: Rows) -> Callable[[Rows], Rows]:
