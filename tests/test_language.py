@@ -23,6 +23,7 @@ from ltbench.tracks.language.rows import difficulty, fitted, ranked, tfidf
 from ltbench.tracks.language.track import divide, load, run
 
 CPU = torch.device("cpu")
+TRACK = installed().track("language")
 SHIPPED = [name for name in installed().protocols() if protocol(name).track == "language"]
 THREE = ["red red fox", "red dog", "old fox, old dog"]
 
@@ -191,6 +192,30 @@ def test_one_seed_gives_the_same_bits_and_another_does_not():
         for seed in (0, 0, 1)
     )
     assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_recipe_is_tuned_on_a_share_of_the_training_texts(ltbench, own):
+    path, *words = own()[1:]
+    path.write_text("tuning_share = 0.5\n" + path.read_text())
+    done = ltbench("tune", path, "-m", "focal", "--trials", 2, "--jobs", 1, *words)
+    assert done.exit_code == 0, done.output
+    assert "focal" in done.output
+
+
+def test_a_trial_is_scored_on_training_texts_whose_words_it_does_not_learn():
+    made, seen = small_corpus(2), []
+
+    class Sees(Method):
+        name = "sees"
+
+        def prepare(self, run):
+            seen.append(len(run.train))
+
+    fixed = structs.replace(of_words(made), trial_share=0.5)
+    data = structs.replace(fixed.data, validation_share=None)
+    outcome = TRACK.run(structs.replace(fixed, data=data), Recipe(Sees()), 0, made, CPU)
+    assert seen[-1] == outcome.class_counts[0] + outcome.class_counts[1] == 12
+    assert outcome.arrays is None and 0 <= outcome.measures["balanced_accuracy"] <= 1
 
 
 def test_texts_are_cut_to_their_first_words_and_stand_once():
