@@ -415,6 +415,15 @@ def test_vectors_of_the_users_are_run(ltbench, own, tmp_path):
     assert done.exit_code == 0, done.output
 
 
+def test_vectors_without_texts_are_a_source_of_recognition(ltbench, tmp_path):
+    rows = np.random.RandomState(0).randn(12, 3)
+    data = saved(tmp_path / "mine.npz", x_train=rows, y_train=np.arange(12) % 2)
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.replace("phrases-lt", "digits-lt") + '[network]\nname = "linear"\n')
+    done = ltbench("run", path, "--data", f"mine={data}", "--results", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize(
     ("texts", "more", "told"),
     [
