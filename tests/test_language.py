@@ -18,7 +18,7 @@ from ltbench.tracks.classification import split
 from ltbench.tracks.language import bbc, checks, phrases
 from ltbench.tracks.language.checks import small, small_corpus
 from ltbench.tracks.language.problem import Texts
-from ltbench.tracks.language.reading import corpus, of_file, of_vectors
+from ltbench.tracks.language.reading import corpus_of, of_file, of_vectors
 from ltbench.tracks.language.rows import difficulty, fitted, ranked, tfidf
 from ltbench.tracks.language.track import divide, load, run
 
@@ -221,34 +221,34 @@ def test_a_trial_is_scored_on_training_texts_whose_words_it_does_not_learn():
 def test_texts_are_cut_to_their_first_words_and_stand_once():
     texts = ["one two three", "one  two\nfour", "five", "six", "six seven", "nine", "nine"]
     labels = ["a", "a", "b", "a", "b", "a", "b"]
-    made = corpus("mine", texts, labels, 2)
+    made = corpus_of("mine", texts, labels, 2)
     assert made.texts == ("one two", "five", "six", "six seven")
     assert made.train.labels.tolist() == [0, 1, 0, 1]
     assert made.notes == (
         "1 texts of mine that read as an earlier one were left out",
         "2 texts of mine that read alike in two classes were left out",
     )
-    assert len(corpus("mine", texts, labels, None).texts) == 5
-    assert not corpus("mine", texts[2:4], labels[2:4], None).notes
+    assert len(corpus_of("mine", texts, labels, None).texts) == 5
+    assert not corpus_of("mine", texts[2:4], labels[2:4], None).notes
 
 
 def test_texts_of_one_class_are_refused():
     with pytest.raises(LTBenchError, match="texts mine are all of class a"):
-        corpus("mine", ["one", "two"], ["a", "a"], None)
+        corpus_of("mine", ["one", "two"], ["a", "a"], None)
 
 
 def test_the_fingerprint_tells_texts_classes_and_vectors():
     texts, labels = ["one", "two", "three"], ["a", "b", "a"]
     vectors = torch.zeros(3, 2)
     found = [
-        corpus("mine", texts, labels, None),
-        corpus("mine", ["one", "two", "four"], labels, None),
-        corpus("mine", texts, ["a", "b", "b"], None),
-        corpus("mine", texts, labels, None, vectors),
-        corpus("mine", texts, labels, None, vectors + 1),
+        corpus_of("mine", texts, labels, None),
+        corpus_of("mine", ["one", "two", "four"], labels, None),
+        corpus_of("mine", texts, ["a", "b", "b"], None),
+        corpus_of("mine", texts, labels, None, vectors),
+        corpus_of("mine", texts, labels, None, vectors + 1),
     ]
     assert len({one.fingerprint for one in found}) == 5
-    assert corpus("mine", texts, labels, 1).fingerprint == found[0].fingerprint
+    assert corpus_of("mine", texts, labels, 1).fingerprint == found[0].fingerprint
 
 
 def test_classes_that_are_kept_keep_their_texts():

@@ -24,7 +24,7 @@ from ltbench.testing.task import (
 from ltbench.tracks.classification import split
 from ltbench.tracks.language.contract import DIFFICULTY, LanguageGrants
 from ltbench.tracks.language.problem import Language, Texts
-from ltbench.tracks.language.reading import Corpus, corpus
+from ltbench.tracks.language.reading import Corpus, corpus_of
 from ltbench.tracks.language.track import SUPPLIES, run
 from ltbench.tracks.marked import fields
 
@@ -83,7 +83,7 @@ def small_corpus(classes: int) -> Corpus:
     labels = [c for c in "abcd"[:classes] for _ in range(ROWS)]
     chance = torch.Generator().manual_seed(0)
     vectors = torch.randn(len(texts), WIDTH, generator=chance)
-    return corpus("check", texts, labels, None, vectors)
+    return corpus_of("check", texts, labels, None, vectors)
 
 
 def small(made: Corpus) -> Language:

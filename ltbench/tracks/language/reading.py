@@ -139,7 +139,7 @@ def _single(called: str, held: NDArray[np.number]) -> Tensor:
     return torch.from_numpy(vectors)
 
 
-def corpus(
+def corpus_of(
     source: str,
     texts: list[str],
     labels: list[str],

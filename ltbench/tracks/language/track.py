@@ -27,7 +27,7 @@ from ltbench.tracks.language.problem import Language
 from ltbench.tracks.language.reading import (
     SOURCES,
     Corpus,
-    corpus,
+    corpus_of,
     file_of,
     of_file,
     vectors_of,
@@ -51,14 +51,14 @@ def load(registry: Finder, protocol: Language) -> dict[str, Dataset]:
     path = file_of(registry.data, source)
     texts, labels = SOURCES[source]() if path is None else of_file(path, how)
     if how.vectors is None:
-        made = corpus(source, texts, labels, how.words)
+        made = corpus_of(source, texts, labels, how.words)
     elif how.vectors == minilm.NAME:
-        made = corpus(source, texts, labels, how.words)
+        made = corpus_of(source, texts, labels, how.words)
         # bits of vectors differ between machines, those of weights do not
         made = with_vectors(made, minilm.encoded(made.texts), minilm.SHA256.encode())
     else:
         vectors = vectors_of(registry.data, how.vectors, len(texts))
-        made = corpus(source, texts, labels, how.words, vectors)
+        made = corpus_of(source, texts, labels, how.words, vectors)
     holding.refuse_broken(f"data set {source}", holding.broken(made, protocol.data.holds))
     classes = protocol.data.classes
     return {"": made.of(made.of_classes(classes)) if classes else made}
