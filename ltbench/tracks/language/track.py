@@ -1,6 +1,7 @@
 """Language: train a network on rows that stand for texts, score it on texts to test on."""
 
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from functools import cache, partial
 
 import torch
@@ -50,15 +51,15 @@ def load(registry: Finder, protocol: Language) -> dict[str, Dataset]:
     source, how = protocol.data.source, protocol.texts
     path = file_of(registry.data, source)
     texts, labels = SOURCES[source]() if path is None else of_file(path, how)
-    if how.vectors is None:
-        made = corpus_of(source, texts, labels, how.words)
-    elif how.vectors == minilm.NAME:
-        made = corpus_of(source, texts, labels, how.words)
+    given = None
+    if how.vectors is not None and how.vectors != minilm.NAME:
+        given = vectors_of(registry.data, how.vectors, len(texts))
+    made = corpus_of(source, texts, labels, how.words, given)
+    if path is None:
+        made = replace(made, notes=())  # the documents tell them
+    if how.vectors == minilm.NAME:
         # bits of vectors differ between machines, those of weights do not
         made = with_vectors(made, minilm.encoded(made.texts), minilm.SHA256.encode())
-    else:
-        vectors = vectors_of(registry.data, how.vectors, len(texts))
-        made = corpus_of(source, texts, labels, how.words, vectors)
     holding.refuse_broken(f"data set {source}", holding.broken(made, protocol.data.holds))
     classes = protocol.data.classes
     return {"": made.of(made.of_classes(classes)) if classes else made}
