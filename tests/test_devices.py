@@ -24,6 +24,7 @@ from ltbench.tracks.domains import track as domains
 from ltbench.tracks.federated import track as federated
 from ltbench.tracks.finetuning import track as finetuning
 from ltbench.tracks.incremental import track as incremental
+from ltbench.tracks.language import track as language
 from ltbench.tracks.multilabel import track as multilabel
 from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.regression import track as regression
@@ -126,6 +127,12 @@ TRACKS = {
         '[imbalance]\nprofile = "exponential"\nn_max = 30\nfactor = 10\nclass_order = "seed"\n'
         'draw = "seed"\n[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "language": (
+        language,
+        'base = "phrases-lt"\nname = "small"\n[data]\ntest_per_class = 4\n[texts]\nfeatures = 50\n'
+        '[imbalance]\nprofile = "exponential"\nn_max = 16\nfactor = 8\nclass_order = "seed"\n'
+        'draw = "seed"\n[budget]\nepochs = 2\n',
+    ),
     "incremental": (
         incremental,
         'base = "digits-incremental"\nname = "small"\ntasks = 3\n'
@@ -191,8 +198,8 @@ def methods_of(track):
 
 
 OWN = {
-    *("annotator", "attack", "backbones", "bags", "clients", "groups", "label_sets", "locations"),
-    *("past", "peers", "pool", "pool_labels", "rows_to_cluster", "values"),
+    *("annotator", "attack", "backbones", "bags", "clients", "difficulty", "groups", "label_sets"),
+    *("locations", "past", "peers", "pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
@@ -216,6 +223,9 @@ EVERY = [
     ("regression", "lds+conr+fds+rrt"),
     ("regression", "oversampling+ranksim"),
     ("regression", "undersampling+balanced-mse(form='bni')"),
+    ("language", "erm"),
+    ("language", "spdcl+mixup+posthoc-logit-adjustment"),
+    ("language", "smote+crt"),
     ("recognition", "crt+mixup"),
     ("recognition", "ldam+drw"),
     ("recognition", "imbsam+logit-adjustment"),

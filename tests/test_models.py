@@ -8,7 +8,7 @@ from ltbench.models.heads import CosineHead
 
 def test_networks_are_known_by_their_files():
     assert own() == [
-        *("convnet", "imagenet_resnet", "mapped", "mlp", "resnet", "scenenet"),
+        *("convnet", "imagenet_resnet", "linear", "mapped", "mlp", "resnet", "scenenet"),
         *("torchvision_model", "vgg"),
     ]
 
@@ -99,6 +99,17 @@ def test_a_convnet_may_normalise_each_image_by_itself():
     x = torch.randn(5, 1, 8, 8)
     torch.testing.assert_close(model.features(x)[:1], model.features(x[:1]))
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+
+
+def test_a_linear_network_is_its_head_alone():
+    model, x = build("linear", (3, 2), 4, {}), torch.randn(5, 3, 2)
+    assert torch.equal(model.features(x), x.flatten(1))
+    assert torch.equal(model(x), model.head(x.flatten(1)))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 4 * (6 + 1)
+    branch, width = model.new_branch(0.5)
+    assert width == 6 and torch.equal(branch(model.trunk(x)), x.flatten(1))
+    with pytest.raises(LTBenchError, match="network linear: unknown key 'widths'"):
+        build("linear", (6,), 4, {"widths": [2]})
 
 
 def test_a_linear_map_begins_as_the_one_that_changes_nothing():

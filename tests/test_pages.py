@@ -31,6 +31,7 @@ KINDS = (
     "boards/digits-federated.html",
     "boards/digits-finetune.html",
     "boards/digits-incremental.html",
+    "boards/phrases-lt.html",
     "boards/digits-robust.html",
     "boards/digits-rotation-lt.html",
     "boards/digits-semi-consistent.html",

@@ -9,8 +9,8 @@ from ltbench.results import records
 
 SHIPPED = {
     *("bags", "clustering", "compression", "detection", "distillation", "domains", "federated"),
-    *("finetuning", "incremental", "multilabel", "recognition", "regression", "robust"),
-    *("semi", "tabular"),
+    *("finetuning", "incremental", "language", "multilabel", "recognition", "regression"),
+    *("robust", "semi", "tabular"),
 }
 
 COUNTING = '''

@@ -9,11 +9,13 @@ class SPDCL(Method):
     """Draws the easiest rows of each class, more of them and more equal classes as it goes.
 
     The paper's is the idea: at each epoch the training rows are drawn anew by a difficulty that
-    the network itself decides, from easy to hard at a pace that adapts. Its linguistic difficulty
-    needs text and is left out. The formulas are ours: difficulty is 1 - p_y; the pace is the mean
-    of p_y over classes, but at least `start` and at least the share of the training that has
-    passed; the easiest rows of each class, as large a part of it as the pace, are drawn alike; a
-    class is drawn with n_c^(1 - pace), so as often as it occurs at pace 0, as all others at 1.
+    the network itself decides, together with a linguistic one, from easy to hard at a pace that
+    adapts. The formulas are ours: difficulty is 1 - p_y, or the mean of that and of how hard a
+    text reads, from 0 to 1, where the track grants it (`run.granted.difficulty`; the paper parses
+    texts) and `linguistic` is true; the pace is the mean of p_y over classes, but at least `start`
+    and at least the share of the training that has passed; the easiest rows of each class, as large
+    a part of it as the pace, are drawn alike; a class is drawn with n_c^(1 - pace), so as often as
+    it occurs at pace 0, as all others at 1.
     """
 
     name = "spdcl"
@@ -21,8 +23,9 @@ class SPDCL(Method):
     corrects = "prior"
     space = {"start": Uniform(0.1, 0.9)}
 
-    def __init__(self, start: Share = 0.3):
+    def __init__(self, start: Share = 0.3, linguistic: bool = True):
         self.start = start
+        self.linguistic = linguistic
 
     def sampling_weights(self, labels, run):
         n_c = labels.bincount(minlength=run.num_classes).to(run.counts)
@@ -33,7 +36,9 @@ class SPDCL(Method):
         mastery = (torch.zeros_like(n_c).index_add(0, labels, right) / n_c).nanmean()
         pace = torch.maximum(mastery, run.progress).clamp(min=self.start, max=1)
         drawn = (pace * n_c).ceil().clamp(min=1)  # rows of each class
-        easy = ranks(-right, labels, n_c) < drawn[labels]
+        told = getattr(run.granted, "difficulty", None) if self.linguistic else None
+        hard = -right if told is None else (told + 1 - right) / 2
+        easy = ranks(hard, labels, n_c) < drawn[labels]
         return easy * (n_c ** (1 - pace) / drawn)[labels]
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from ltbench import Rows, recipe
 from ltbench.testing import probe_loss
 from ltbench.testing.probes import probe_run
+from ltbench.tracks.language.contract import LanguageGrants
 
 COUNTS = (4, 2, 1)
 LABELS = torch.tensor([0, 1, 0, 2, 0, 1, 0])
@@ -20,13 +21,15 @@ class Given(nn.Module):
         return x
 
 
-def weights(text="spdcl", progress=0.0, right=RIGHT, labels=LABELS, counts=COUNTS):
+def weights(text="spdcl", progress=0.0, right=RIGHT, labels=LABELS, counts=COUNTS, hard=None):
     method = recipe(text)
     run = probe_run(method, counts, torch.float64, progress)
     p = torch.tensor(right, dtype=torch.float64)
     shares = ((1 - p) / 2)[:, None].repeat(1, 3)
     shares[range(len(p)), labels] = p
     run.model, run.train = Given(), Rows(shares.log(), labels)
+    if hard is not None:
+        run.granted = LanguageGrants(difficulty=torch.tensor(hard))
     return method.sampling_weights(labels, run)
 
 
@@ -37,6 +40,22 @@ def test_the_draw_by_hand():
     # the easiest 2 of 4 rows, 1 of 2, and 1 of 1
     expected = [4 ** (1 - pace) / 2, 0, 0, 1, 4 ** (1 - pace) / 2, 2 ** (1 - pace), 0]
     assert found.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_how_hard_texts_read_counts_half():
+    pace = 7 / 15
+    # means of class 0 are 0.5, 0.65, 0.25 and 0.35, those of class 1 are 0.4 and 0.7
+    hard = [0.9, 0.0, 0.6, 0.5, 0.2, 1.0, 0.2]
+    found = weights(hard=hard)
+    assert found.tolist() == pytest.approx(
+        [0, 2 ** (1 - pace), 0, 1, 4 ** (1 - pace) / 2, 0, 4 ** (1 - pace) / 2], abs=1e-12
+    )
+    assert torch.equal(weights("spdcl(linguistic=False)", hard=hard), weights())
+
+
+def test_texts_that_are_equally_hard_change_nothing():
+    for progress in (0.0, 0.5, 0.75, 1.0):
+        assert torch.equal(weights(progress=progress, hard=[0.5] * 7), weights(progress=progress))
 
 
 def test_the_pace_is_never_behind_the_training():
