@@ -65,7 +65,7 @@ def _folders() -> Iterator[Path]:
 
 
 def names() -> list[str]:
-    """The sets of sequences with labels that are there, as "aeon/JapaneseVowels"."""
+    """The sets of sequences that are there, as "aeon/JapaneseVowels"."""
     there = {
         file.name.removesuffix(TRAIN + ENDING)
         for folder in _folders()
