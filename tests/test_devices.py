@@ -27,6 +27,7 @@ from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.regression import track as regression
 from ltbench.tracks.robust import track as robust
 from ltbench.tracks.semi import track as semi
+from ltbench.tracks.sequences import track as sequences
 
 CPU = torch.device("cpu")
 SHORT = """
@@ -95,6 +96,11 @@ TRACKS = {
         'base = "digits-semi-consistent"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "sequences": (
+        sequences,
+        'base = "digits-sequences-lt"\nname = "small"\n[views]\nshift = 1\njitter = 0.1\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "regression": (
         regression,
         'base = "digits-rotation-lt"\nname = "small"\n'
@@ -161,6 +167,8 @@ def methods_of(track):
                 yield name
             if track == "multilabel" and "label_sets" in method.needs:
                 yield name
+            if track == "sequences" and "parts" in method.needs:
+                yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
                 yield name
             if track == "regression" and "values" in method.needs:
@@ -174,6 +182,7 @@ def methods_of(track):
 
 OWN = {
     *("annotator", "attack", "backbones", "clients", "groups", "label_sets", "past", "peers"),
+    "parts",
     *("pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
@@ -188,6 +197,7 @@ EVERY = [
     ("multilabel", "erm"),
     ("multilabel", "asl+class-aware-sampling+mixup"),
     ("semi", "erm"),
+    ("sequences", "brl(ratio=0.5)+logit-adjustment"),
     ("clustering", "erm"),
     ("clustering", "k-means+simgcd+logit-adjustment"),
     ("semi", "fixmatch+distribution-alignment+darp(warmup=0.0)+mixup"),

@@ -34,6 +34,7 @@ KINDS = (
     "boards/digits-rotation-lt.html",
     "boards/digits-semi-consistent.html",
     "boards/digits-scenes-lt.html",
+    "boards/digits-sequences-lt.html",
 )
 """A page of every kind, and a board of every track."""
 

@@ -437,8 +437,9 @@ def test_every_measure_follows_from_what_is_kept():
 
 
 IMAGES = {
-    "cmo": "cmo pastes parts of images",
-    "ssp": "turned",
+    "bagan": "bagan makes images, and rows of [8, 8] are none",
+    "cmo": "cmo pastes parts of images, and rows of [8, 8] are none",
+    "ssp": "ssp turns square images [N, C, H, H], but these rows are [8, 8] each",
 }
 """Methods of images alone, and what they say of sequences."""
 
