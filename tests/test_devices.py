@@ -133,7 +133,7 @@ def small(tmp_path, monkeypatch):
 
     def run(track, text, device):
         module, toml = TRACKS[track]
-        monkeypatch.setattr(module, "time_plain", lambda *given: 1.0)
+        monkeypatch.setattr(module, "time_plain", lambda *given, **more: 1.0)
         for kept in ("_teachers", "_trained"):
             getattr(module, kept, {}).clear()
         path = tmp_path / "small.toml"
