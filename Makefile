@@ -5,8 +5,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # boards whose data are installed with scikit-learn, so that they run anywhere
 BOARDS ?= digits-lt digits-balanced digits-bags-lt digits-clusters-10 digits-detection-lt \
 	digits-domains digits-federated digits-peers digits-groups digits-finetune digits-incremental \
-	digits-robust digits-rotation-lt digits-scenes-lt digits-semi-consistent phrases-lt \
-	tabular-embedded distill-digits compress-digits
+	digits-robust digits-rotation-lt digits-scenes-lt digits-semi-consistent digits-sequences-lt \
+	phrases-lt tabular-embedded distill-digits compress-digits
 BASE ?= main
 SHARD ?= 1/1
 SAMPLE ?= 3

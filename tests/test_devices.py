@@ -30,6 +30,7 @@ from ltbench.tracks.recognition import track as recognition
 from ltbench.tracks.regression import track as regression
 from ltbench.tracks.robust import track as robust
 from ltbench.tracks.semi import track as semi
+from ltbench.tracks.sequences import track as sequences
 
 CPU = torch.device("cpu")
 SHORT = """
@@ -98,6 +99,11 @@ TRACKS = {
         'base = "digits-semi-consistent"\nname = "small"\n'
         '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
     ),
+    "sequences": (
+        sequences,
+        'base = "digits-sequences-lt"\nname = "small"\n[views]\nshift = 1\njitter = 0.1\n'
+        '[budget]\nepochs = 2\n[network]\nname = "mlp"\nwidths = [8]\n',
+    ),
     "regression": (
         regression,
         'base = "digits-rotation-lt"\nname = "small"\n'
@@ -148,7 +154,7 @@ def small(tmp_path, monkeypatch):
 
     def run(track, text, device):
         module, toml = TRACKS[track]
-        monkeypatch.setattr(module, "time_plain", lambda *given: 1.0)
+        monkeypatch.setattr(module, "time_plain", lambda *given, **more: 1.0)
         for kept in ("_teachers", "_trained"):
             getattr(module, kept, {}).clear()
         path = tmp_path / "small.toml"
@@ -184,6 +190,8 @@ def methods_of(track):
                 yield name
             if track == "multilabel" and "label_sets" in method.needs:
                 yield name
+            if track == "sequences" and "parts" in method.needs:
+                yield name
             if track == "semi" and {"pool", "pool_labels"} & method.needs:
                 yield name
             if track == "regression" and "values" in method.needs:
@@ -199,7 +207,7 @@ def methods_of(track):
 
 OWN = {
     *("annotator", "attack", "backbones", "bags", "clients", "difficulty", "groups", "label_sets"),
-    *("locations", "past", "peers", "pool", "pool_labels", "rows_to_cluster", "values"),
+    *("locations", "parts", "past", "peers", "pool", "pool_labels", "rows_to_cluster", "values"),
 }
 """Needs that one track supplies."""
 EVERY = [
@@ -213,6 +221,7 @@ EVERY = [
     ("multilabel", "erm"),
     ("multilabel", "asl+class-aware-sampling+mixup"),
     ("semi", "erm"),
+    ("sequences", "brl(ratio=0.5)+logit-adjustment"),
     ("clustering", "erm"),
     ("detection", "fracal+posthoc-logit-adjustment"),
     ("clustering", "k-means+simgcd+logit-adjustment"),

@@ -9,7 +9,7 @@ from ltbench.models.heads import CosineHead
 def test_networks_are_known_by_their_files():
     assert own() == [
         *("convnet", "imagenet_resnet", "linear", "mapped", "mlp", "resnet", "scenenet"),
-        *("torchvision_model", "vgg"),
+        *("sequence_convnet", "torchvision_model", "vgg"),
     ]
 
 
@@ -31,6 +31,7 @@ def test_a_network_is_features_and_head():
         ("resnet", {"depth": 8}, (3, 32, 32), 64),
         ("imagenet_resnet", {"depth": 18}, (3, 64, 64), 512),
         ("vgg", {"depth": 11, "narrower": 8}, (3, 32, 32), 64),
+        ("sequence_convnet", {"widths": [8, 16]}, (3, 20), 16),
     ],
 )
 def test_a_branch_may_be_grown_again_narrower(name, options, shape, width):
@@ -120,3 +121,23 @@ def test_a_linear_map_begins_as_the_one_that_changes_nothing():
     torch.testing.assert_close(model(x), expected)
     assert model.branch[0].reset_parameters() is None
     assert torch.equal(model.features(x), x.flatten(1))
+
+
+def test_a_network_over_time_takes_any_length_and_averages_over_it():
+    model = build("sequence_convnet", (3, 20), 4, {"widths": [8, 16], "reach": 5}).eval()
+    x = torch.randn(2, 3, 20)
+    assert model(x).shape == (2, 4) and model(x[:, :, :7]).shape == (2, 4)
+    by_hand = model.branch[:-2](model.trunk(x)).mean(dim=2)
+    assert torch.allclose(model.features(x), by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "reach", "words"),
+    [
+        ((3, 8, 8), 3, r"takes rows \[channels, steps\], and these are \[3, 8, 8\]"),
+        ((3, 8), 4, "odd"),
+    ],
+)
+def test_what_a_network_over_time_does_not_take_is_told(shape, reach, words):
+    with pytest.raises(LTBenchError, match=words):
+        build("sequence_convnet", shape, 4, {"widths": [8], "reach": reach})

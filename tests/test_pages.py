@@ -37,6 +37,7 @@ KINDS = (
     "boards/digits-semi-consistent.html",
     "boards/digits-scenes-lt.html",
     "boards/digits-detection-lt.html",
+    "boards/digits-sequences-lt.html",
 )
 """A page of every kind, and a board of every track."""
 

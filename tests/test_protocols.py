@@ -121,6 +121,8 @@ PINNED = {
     ("coco-lt", 1): "7b4e540a864e9325",
     ("digits-scenes-lt", 1): "7a8475753811e816",
     ("digits-scenes-lt-partial", 1): "99c1ae375a9a35cb",
+    ("digits-sequences-lt", 1): "00baba4ee7857f41",
+    ("japanese-vowels-lt", 1): "fe7f3e483e4f4f9e",
     ("mnist-scenes-lt", 1): "f7d5f84f8f83648f",
     ("voc-lt", 1): "780c7f613bfb196f",
     ("cifar10-jpeg-robust-short", 1): "a033d08a52869cc1",

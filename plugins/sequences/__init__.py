@@ -1,0 +1,1 @@
+"""Methods that take a sequence's channels apart."""
