@@ -204,7 +204,7 @@ def test_a_protocol_of_a_track_that_is_not_here_is_refused_with_the_nearest(prot
         Registry().protocol(file)
     assert str(refusal.value) == (
         f"protocol {file}: unknown track 'recogniton'; did you mean 'recognition' or 'regression'? "
-        "(ltbench list tracks shows all 18)"
+        "(ltbench list tracks shows all 17)"
     )
 
 
@@ -255,7 +255,7 @@ def test_protocols_that_cannot_be_read_cost_a_package_those_alone(install, proto
     registry = Registry()
     registry.load_all()
     assert [one.reason for one in registry.left_out] == [
-        f"protocol {bad}: unknown track 'tallying' (ltbench list tracks shows all 15)",
+        f"protocol {bad}: unknown track 'tallying' (ltbench list tracks shows all 18)",
         f"protocol {worse}: key track is missing",
     ]
     assert registry.protocol("to-three").upto == 3

@@ -125,15 +125,8 @@ def answer(
     every = torch.arange(len(inputs), device=device)
     scores, predicted = answered(of_bags, made.model, inputs, every, run)
     weights = attention(made.model, inputs, run)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        notes=run.notes,
-        continued=made.continued,
-        stage=made.stage,
-        arrays={} if weights is None else {ATTENDED: weights.float().cpu().numpy()},
-    )
+    kept = {} if weights is None else {ATTENDED: weights.float().cpu().numpy()}
+    return made.answer(scores, predicted, arrays=kept)
 
 
 @torch.no_grad()

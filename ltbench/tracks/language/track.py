@@ -152,14 +152,7 @@ def answer(
     inputs = ask().inputs.to(device)
     every = torch.arange(len(inputs), device=device)
     scores, predicted = answered(recipe, made.model, inputs, every, made.run)
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        notes=made.run.notes,
-        continued=made.continued,
-        stage=made.stage,
-    )
+    return made.answer(scores, predicted)
 
 
 def refuse_unmet(protocol: Language, recipe: Recipe, num_classes: int) -> None:

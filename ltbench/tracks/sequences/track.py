@@ -144,16 +144,7 @@ def answer(
         used = recipe.adapt(copy.deepcopy(model), inputs[test.shuffled.to(device)], run)
         again = answered(recipe, used, inputs, every, run)
         adapted = again[0].double().cpu(), again[1].cpu()
-    return Answer(
-        scores=scores.double().cpu(),
-        predicted=predicted.cpu(),
-        timing=made.timing,
-        adapted=adapted,
-        notes=run.notes,
-        continued=made.continued,
-        stage=made.stage,
-        told=told,
-    )
+    return made.answer(scores, predicted, adapted=adapted, told=told)
 
 
 def refuse_unmet(protocol: Sequences, recipe: Recipe, num_classes: int) -> None:
