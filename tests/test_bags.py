@@ -524,7 +524,7 @@ def test_a_command_on_bad_bags_ends_with_a_line(ltbench, mine, tmp_path):
         ('[planted]\nbackground = ["5"]', "witnesses and background name class '5' twice"),
         ('[planted]\nwitnesses = ["5"]', "witnesses"),
         ("[data]\nlabel_noise = 0.1", "label_noise is not for this track"),
-        ("[data]\nvalidation_share = 0.1", "validation_share and classes are for bags of a source"),
+        ("[data]\nvalidation_share = 0.1", "validation_share and classes are not for made"),
         ('[budget]\naugmentation = "shift"', "instances have no views: augmentation is 'none'"),
         ('optimizer = "adam"', "optimizer"),
         ("[data]\nmean = [0.1, 0.2]\nstd = [1.0, 1.0]", "mean and std are one number each"),
@@ -554,6 +554,8 @@ def test_sources_that_do_not_fit_are_refused():
     with pytest.raises(LTBenchError, match="counts 2 classes, but bags have 5"):
         counts = type(fixed.imbalance)("counts", "label", "seed", counts=[5, 2])
         cut(structs.replace(fixed, imbalance=counts), DIGITS, 0)
+    with pytest.raises(LTBenchError, match="no image is left for bags to train on"):
+        cut(any_data(of_chance(), test_per_class=500), DIGITS, 0)
     with pytest.raises(LTBenchError, match="of .* bags drawn too few hold no 9"):
         drawn = Drawn("9", mean=500.0, deviation=1.0, test=1)
         counts = type(fixed.imbalance)("counts", "label", "seed", counts=[1, 1])

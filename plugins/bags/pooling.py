@@ -70,6 +70,8 @@ class Attention(Pool):
 
 
 class GatedAttention(Attention):
+    """The same, with a gate on what the score is made of."""
+
     def __init__(self, width, hidden):
         super().__init__(width, hidden)
         self.U = nn.Linear(width, hidden)
@@ -79,6 +81,8 @@ class GatedAttention(Attention):
 
 
 class Largest(Pool):
+    """The largest of each feature [N, D]."""
+
     def largest(self, h, filled):
         there = h.masked_fill(~filled[..., None], -torch.inf)
         return there, there.amax(dim=1, keepdim=True)

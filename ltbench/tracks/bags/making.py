@@ -142,6 +142,8 @@ def drawn(
     """
     rows, lists = images
     usable = torch.cat(lists).sort().values.numpy()
+    if not len(usable):
+        raise LTBenchError("no image is left for bags to train on; mend test_per_class")
     truth = rows.labels.numpy()[usable] == place_of(how.witness, dataset)
     left, bags, labels = list(counts), [], []
     for number, index in enumerate(by_chance(len(usable), how.mean, how.deviation, random)):

@@ -72,7 +72,7 @@ class Bags(Classification, frozen=True, kw_only=True, tag="bags"):
         if made and self.imbalance.profile == "source":
             raise ValueError("bags that are made need a profile with counts - at imbalance")
         if made and (self.data.validation_share is not None or self.data.classes):
-            raise ValueError("validation_share and classes are for bags of a source - at data")
+            raise ValueError("validation_share and classes are not for made bags - at data")
         if not made and (self.data.test_per_class or self.data.classes or self.data.size):
             raise ValueError(
                 "a source of bags has a test split, and all its classes are taken: leave out "
