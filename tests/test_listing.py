@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from ltbench import LTBenchError
+from ltbench.registry.families import BRANCHES, family
 from ltbench.registry.listing import KINDS, lines
 from ltbench.registry.registry import Registry
 
@@ -21,6 +22,16 @@ from ltbench import hookimpl
 def register_protocols(register):
     for file in sorted((Path(__file__).parent / "protocols").glob("*.toml")):
         register(file)
+"""
+NAMESAKE = """
+from ltbench import Method, hookimpl
+
+class Focal(Method):
+    name = "focal2"
+
+@hookimpl
+def register_methods(register):
+    register(Focal)
 """
 BRINGS_AN_OBSERVER = """
 from ltbench import Observer, hookimpl
@@ -150,3 +161,23 @@ def test_single_files_of_one_text_are_told_apart_by_where_they_stand(tmp_path):
     for name in ("here", "there"):
         told = lines(Registry([tmp_path / name / "brings.py"]), "protocols")
         assert (f"from-{name}", "version 1", name) in told
+
+
+def test_each_name_of_a_branch_is_a_method_and_of_no_other_branch():
+    placed = [name for names in BRANCHES.values() for name in names.split()]
+    assert len(placed) == len(set(placed))
+    assert set(placed) <= set(Registry().methods())
+
+
+@pytest.mark.parametrize("folder", ["contrast", "margins", "sampling", "stages"])
+def test_what_the_survey_is_about_has_a_branch(folder):
+    outlines = Registry().outlines()
+    families = {family(plugin, one.name) for one, plugin in outlines if plugin.family == folder}
+    assert families and families <= set(BRANCHES)
+
+
+def test_what_others_bring_is_of_their_own_family(tmp_path):
+    file = tmp_path / "focal.py"
+    file.write_text(NAMESAKE)
+    registry = Registry([file])
+    assert family(registry.owner("focal2"), "focal") == "file"

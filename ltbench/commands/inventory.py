@@ -10,6 +10,7 @@ from ltbench import validation
 from ltbench.contract.method import HOOKS, Method, declared, hooks
 from ltbench.contract.observer import summary
 from ltbench.errors import LTBenchError, UnknownName
+from ltbench.registry.families import family
 from ltbench.registry.registry import Registry
 from ltbench.scoring.measures import Measure
 from ltbench.texts import composed
@@ -143,6 +144,7 @@ def _method(registry: Registry, method: type[Method]) -> dict[str, Any]:
     return {
         "name": method.name,
         "kind": "method",
+        "family": family(plugin, method.name),
         "summary": (inspect.getdoc(method) or "").partition("\n")[0],
         "description": inspect.getdoc(method) or "",
         "reference": method.reference,

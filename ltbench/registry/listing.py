@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ltbench.registry.cache import remembered
+from ltbench.registry.families import family
 from ltbench.registry.registry import Registry
 
 Line = tuple[str, ...]
@@ -48,7 +49,7 @@ def groups(registry: Registry, kind: str) -> dict[str, str]:
     A method of another package is of the family that is called as that package.
     """
     if kind == "methods":
-        return {one.name: plugin.family for one, plugin in registry.outlines()}
+        return {one.name: family(plugin, one.name) for one, plugin in registry.outlines()}
     if kind == "protocols":
         return {name: registry.track_of(name) for name in registry.protocols()}
     return {}

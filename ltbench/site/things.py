@@ -14,6 +14,7 @@ from ltbench import validation
 from ltbench.contract.context import Phase
 from ltbench.contract.method import Method, hooks
 from ltbench.protocols.schema import Budget, Protocol
+from ltbench.registry.families import family
 from ltbench.registry.registry import Registry
 from ltbench.rendering.cells import DASH, cost_cell, measured
 from ltbench.rendering.figures import Bars, Curve
@@ -48,10 +49,10 @@ class Told:
 
 
 def family_of(registry: Registry, method: str) -> str:
-    """The folder that a shipped method stands in; of another the package that brings it."""
+    """The branch of a method, or its folder; of another package, what that is called."""
     if method not in registry.methods():
         return "unknown"
-    return registry.owner(method).family
+    return family(registry.owner(method), method)
 
 
 def method(registry: Registry, kind: type[Method]) -> Told:
