@@ -1,5 +1,8 @@
 """Diagnostics of features and weights: the formulas by other means, and in cells."""
 
+import copy
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,9 @@ from ltbench import protocol, recipe
 from ltbench.datasets import built_in
 from ltbench.registry.registry import installed
 from ltbench.scoring.collapse import Classes, mean_cosine
+from ltbench.scoring.spectrum import evenness
 from ltbench.tracks import diagnostics
+from ltbench_plugins.optimizers.muon import orthogonalised
 
 CPU = torch.device("cpu")
 
@@ -99,7 +104,7 @@ def test_cells_tell_what_a_protocol_asks_for(name):
     outcome = track.run(fixed, recipe("erm"), 0, source, CPU)
     there = {key for key in diagnostics.NAMES if outcome.measures[key] is not None}
     few = name != "digits-domains"  # whose classes are few-shot in one domain or another alone
-    assert there == set(diagnostics.NAMES if few else diagnostics.NAMES[:4])
+    assert there == set(diagnostics.NAMES if few else (*diagnostics.NAMES[:4], "update_entropy"))
     unasked = structs.replace(fixed, scoring=protocol(name).scoring)
     plain = track.run(unasked, recipe("erm"), 0, source, CPU)
     assert not set(diagnostics.NAMES) & plain.measures.keys()
@@ -109,4 +114,34 @@ def test_cells_tell_what_a_protocol_asks_for(name):
 def test_a_network_without_one_linear_classifier_has_none():
     fixed, track = asking("digits-lt"), installed().track("recognition")
     outcome = track.run(fixed, recipe("ride"), 0, built_in()["digits"](), CPU)
-    assert {outcome.measures[name] for name in diagnostics.NAMES} == {None}
+    there = {name for name in diagnostics.NAMES if outcome.measures[name] is not None}
+    assert there == {"update_entropy"}  # of the trunk, which all its experts share
+
+
+def test_evenness_by_hand():
+    assert evenness(3 * torch.eye(4, dtype=torch.float64)) == pytest.approx(1)
+    assert evenness(torch.ones(4, 6)) == pytest.approx(1 / 4)
+    shares = [4 / 5, 1 / 5]
+    expected = math.exp(-sum(share * math.log(share) for share in shares)) / 2
+    assert evenness(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]])) == pytest.approx(expected)
+
+
+def test_an_orthogonalised_update_is_even_and_its_gradient_is_not():
+    chance = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(12, 12, generator=chance))[0] for _ in range(2))
+    gradient = left @ torch.diag(0.8 ** torch.arange(12.0)) @ right
+    assert evenness(gradient) < 0.5
+    assert evenness(orthogonalised(gradient)) > 0.92  # whose values lie between about 0.7 and 1.2
+
+
+def test_what_training_added_is_reckoned_of_matrices_that_were_there():
+    start = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.Linear(4, 4))
+    ended = copy.deepcopy(start)
+    with torch.no_grad():
+        ended[0].weight += 1
+        ended[0].bias += 1
+        ended[1].weight += torch.eye(4)
+    assert diagnostics.added(ended, start) == pytest.approx((1 / 3 + 1) / 2)
+    assert diagnostics.added(copy.deepcopy(start), start) is None
+    assert diagnostics.added(ended, torch.nn.Sequential(torch.nn.Linear(5, 5))) is None
+    assert diagnostics.added(ended, None) is None

@@ -14,7 +14,10 @@ from ltbench.protocols.schema import Classification
 from ltbench.results.records import Scores
 from ltbench.scoring.collapse import Classes, mean_cosine
 from ltbench.scoring.measures import SHARES, Measure
-from ltbench.tracks.classification import Parts
+from ltbench.scoring.spectrum import evenness
+from ltbench.tracks.classification import Parts, begin
+
+UPDATE = "update_entropy"
 
 
 def _described(name: str, label: str, explanation: str, **more: object) -> Measure:
@@ -60,6 +63,14 @@ DIAGNOSTICS = (
         "collapsed into one",
         limits=(-1.0, 1.0),
     ),
+    _described(
+        UPDATE,
+        "update entropy",
+        "*update entropy*: how evenly the singular values stand in what training added to a matrix "
+        "of weights, the mean over matrices; 1 where all are alike",
+        better="higher",
+        limits=(0.0, 1.0),
+    ),
 )
 NAMES = tuple(measure.name for measure in DIAGNOSTICS)
 
@@ -76,19 +87,41 @@ def diagnosed(
     """Those that a protocol asks for and the network has, of its training rows and of the test
     `inputs` [N, ...].
 
-    A network without one linear classifier on its features has none.
+    A network without one linear classifier on its features has what training added alone.
     """
-    asked = asked_of(protocol)
+    asked = set(asked_of(protocol))
+    told: dict[str, float | str] = {}
+    if UPDATE in asked:
+        entropy = added(model, begin(protocol, parts, run.seed, run.device).model)
+        told = {} if entropy is None else {UPDATE: entropy}
     head = getattr(model, "head", None)
-    if not asked or not isinstance(head, nn.Linear):
-        return {}
+    if not asked - {UPDATE} or not isinstance(head, nn.Linear):
+        return told
     train = parts.train.inputs_at(torch.arange(len(parts.train))).to(run.device)
     features, tested = (_features(model, rows, run) for rows in (train, inputs))
     if features.shape[1] != head.in_features or head.out_features != run.num_classes:
-        return {}
+        return told
     labels = parts.train.labels.to(run.device)
     found = of_features(features, labels, head.weight, tested, protocol, parts.class_counts)
-    return {name: value for name, value in found.items() if name in asked and value is not None}
+    there = {name: value for name, value in found.items() if name in asked and value is not None}
+    return told | there
+
+
+@torch.no_grad()
+def added(model: nn.Module, start: nn.Module | None) -> float | None:
+    """The evenness of what training added to matrices of weights, the mean over them.
+
+    A convolution is the matrix [out, all the rest]. Those count that the plain network at its
+    start has too, by name and shape, and that have moved; None without any.
+    """
+    before = {} if start is None else dict(start.named_parameters())
+    moved = [
+        (weight - before[name]).flatten(1)
+        for name, weight in model.named_parameters()
+        if weight.dim() > 1 and name in before and before[name].shape == weight.shape
+    ]
+    each = [evenness(change) for change in moved if change.any()]
+    return float(np.mean(each)) if each else None
 
 
 def _features(model: nn.Module, rows: Tensor, run: Run) -> Tensor:
