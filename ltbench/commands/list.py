@@ -17,7 +17,9 @@ KINDS = ("methods", "tracks", "protocols", "datasets", "observers")
 
 @click.command("list", cls=Command)
 @click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.option("--family", metavar="NAME", help="The methods of a family, as re-sampling or ensemble.")
+@click.option(
+    "--family", metavar="NAME", help="The methods of a family, as re-sampling or ensemble."
+)
 @click.option("--track", metavar="NAME", help="The protocols of a track, or methods it may take.")
 @DATA
 @JSON
