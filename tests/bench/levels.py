@@ -9,7 +9,7 @@ factor 100. Each has a file of its own in FOLDER, with the share of right test r
 epoch. Nothing is chosen by them: they tell what choosing would gain.
 
 Rows that fill no batch are left out of an epoch, and algorithms need not repeat their bits. On an
-H200 a training on the tail takes three and a half minutes by itself.
+H200 the first 65 epochs on the tail took 70 seconds by themselves.
 """
 
 import io
