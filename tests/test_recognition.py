@@ -7,6 +7,7 @@ import torch
 from ltbench import Method, Recipe, protocol, recipe
 from ltbench.datasets import built_in
 from ltbench.errors import Unmet
+from ltbench.tracks import classification, one_label
 from ltbench.tracks.classification import Parts
 from ltbench.tracks.recognition import track as recognition
 
@@ -37,7 +38,7 @@ def test_a_cell_yields_all_that_a_record_tells(fixed):
 
 def test_the_last_epoch_is_scored_with_test_rows_read_after_training(fixed, monkeypatch):
     order = []
-    split = recognition.split
+    split = classification.split
 
     def watched(*given):
         parts = split(*given)
@@ -55,7 +56,7 @@ def test_the_last_epoch_is_scored_with_test_rows_read_after_training(fixed, monk
             order.append("training done")
             return model
 
-    monkeypatch.setattr(recognition, "split", watched)
+    monkeypatch.setattr(one_label, "split", watched)
     recognition.run(fixed, Recipe(Last()), 0, DIGITS, CPU)
     assert order == ["training done", "test rows read"]
 
@@ -95,7 +96,7 @@ class Keeps(Method):
 def test_test_inputs_come_in_an_order_that_tells_nothing_of_the_labels(fixed):
     recognition.run(fixed, Recipe(Keeps()), 0, DIGITS, CPU)
     (seen,) = Keeps.inputs
-    test = recognition.split(fixed, DIGITS, 0).test().inputs
+    test = classification.split(fixed, DIGITS, 0).test().inputs
     place = torch.cdist(seen.flatten(1), test.flatten(1)).argmin(1)
     assert place.bincount(minlength=len(test)).max() <= 2  # the same rows, maybe one twice alike
     assert abs(torch.corrcoef(torch.stack([place.float(), torch.arange(200.0)]))[0, 1]) < 0.3

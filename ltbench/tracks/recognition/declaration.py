@@ -26,8 +26,9 @@ from ltbench.scoring.measures import CLASSIFICATION, Measure
 from ltbench.scoring.metrics import relative_accuracy
 from ltbench.tracks import classification
 from ltbench.tracks.diagnostics import DIAGNOSTICS
+from ltbench.tracks.one_label import divide
 from ltbench.tracks.recognition.problem import Recognition
-from ltbench.tracks.recognition.track import SUPPLIES, answer, divide, run
+from ltbench.tracks.recognition.track import SUPPLIES, answer, run
 from ltbench.tracks.trials import trial
 
 TWIN = ("data", "network", "budget")  # what a protocol shares with its balanced twin

@@ -1,65 +1,27 @@
 """Recognition: train a network from scratch on an imbalanced set, score it on the test split."""
 
 import copy
-from collections.abc import Callable, Set
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from ltbench.contract.recipes import Recipe
-from ltbench.contract.track import Answer, Asked, Divided, Outcome, undivided
-from ltbench.datasets import Dataset
-from ltbench.results.records import Scores
-from ltbench.tracks import diagnostics
+from ltbench.contract.track import Answer, Asked, undivided
 from ltbench.tracks.classification import (
-    Predictions,
     begin,
-    recalls_of,
     refuse_foreign,
     refuse_needs,
-    score,
-    split,
     time_plain,
 )
 from ltbench.tracks.diagnostics import diagnosed
-from ltbench.tracks.dividing import Given, asked
+from ltbench.tracks.dividing import Given
 from ltbench.tracks.learning import learned
+from ltbench.tracks.one_label import divide
 from ltbench.tracks.recognition.problem import Recognition
 from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({"test_inputs"})
-
-
-def divide(
-    protocol: Recognition, seed: int, dataset: Dataset, needs: Set[str] = frozenset()
-) -> Divided:
-    """The data of a cell: rows to train on, test inputs to be asked, and labels to mark with."""
-    parts = split(protocol, dataset, seed)
-    test = cache(parts.test)
-    paper = cache(lambda: asked(test(), seed))
-
-    def mark(answer: Answer) -> Outcome:
-        labels, place = test().labels, paper()[1]
-
-        def marked(scores: Tensor, predicted: Tensor) -> tuple[Scores, Predictions]:
-            return score(protocol, parts, labels, scores[place], predicted[place])
-
-        scored, predictions = marked(answer.scores, answer.predicted)
-        return Outcome(
-            measures=scored | diagnostics.measured(protocol, answer.told),
-            timing=answer.timing,
-            transductive=marked(*answer.adapted)[0] if answer.adapted is not None else None,
-            recall=recalls_of(predictions.labels, predictions.predicted, len(dataset.classes)),
-            class_counts=parts.class_counts,
-            arrays=predictions.arrays(len(parts.class_counts)),
-            notes=answer.notes,
-            continued=answer.continued,
-            stage=answer.stage,
-        )
-
-    given = Given(parts.train, parts.validation, parts.class_counts, len(dataset.classes))
-    return Divided(given, lambda: paper()[0], mark, given.classes)
 
 
 def answer(

@@ -8,8 +8,9 @@ from ltbench.results.records import Record
 from ltbench.scoring.measures import CLASSIFICATION
 from ltbench.tracks import classification
 from ltbench.tracks.diagnostics import DIAGNOSTICS
+from ltbench.tracks.one_label import divide
 from ltbench.tracks.sequences.problem import Sequences
-from ltbench.tracks.sequences.track import SUPPLIES, answer, divide, load, plan, seconds
+from ltbench.tracks.sequences.track import SUPPLIES, answer, load, plan, seconds
 
 
 class SequencesTrack(Track[Sequences]):
