@@ -12,12 +12,9 @@ from torch import Tensor
 from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError, UnknownName
-from ltbench.protocols.imbalance import shuffled_classes
 from ltbench.tracks.bags.problem import Bags, Drawn, Planted
+from ltbench.tracks.composing import Images, counts_of, images_apart
 from ltbench.training.engine import stream_seed
-
-Images = tuple[Rows, list[Tensor]]
-"""Rows, and the places of those of each class of the source that may be used."""
 
 MOST = 1000  # times as many bags are drawn as are wanted, before a class is given up
 
@@ -48,7 +45,8 @@ def made_of(protocol: Bags, dataset: Dataset, seed: int) -> tuple[Made, Made]:
     how, classes = protocol.made, classes_of(protocol, dataset)
     assert how is not None
     images = images_apart(protocol, dataset, seed)
-    wanted = counts_of(protocol, len(classes), seed), [how.test] * len(classes)
+    counts = counts_of(protocol, len(classes), "bags have", seed).tolist()
+    wanted = counts, [how.test] * len(classes)
     parts = enumerate(zip(images, wanted, strict=True))
     if isinstance(how, Planted):
         train, test = (
@@ -61,30 +59,6 @@ def made_of(protocol: Bags, dataset: Dataset, seed: int) -> tuple[Made, Made]:
             for part, (one, counts) in parts
         )
     return train, test
-
-
-def counts_of(protocol: Bags, classes: int, seed: int) -> list[int]:
-    """How many bags of each class [C] there are to train on."""
-    imbalance = protocol.imbalance
-    counts = np.array(imbalance.class_counts([0] * classes))
-    if len(counts) != classes:
-        raise LTBenchError(f"{protocol.name} counts {len(counts)} classes, but bags have {classes}")
-    if imbalance.class_order == "seed":
-        counts = counts[np.random.RandomState(seed).permutation(classes)]
-    return [int(count) for count in counts]
-
-
-def images_apart(protocol: Bags, dataset: Dataset, seed: int) -> tuple[Images, Images]:
-    """The images of bags to train on and to test on, with the places of each class among them."""
-    held, classes = protocol.data.test_per_class or 0, len(dataset.classes)
-    draw = seed if protocol.imbalance.draw == "seed" else 0
-    shuffled = shuffled_classes(dataset.train.labels.numpy(), classes, draw)
-    lists = [torch.from_numpy(rows) for rows in shuffled]
-    train = dataset.train, [rows[: max(len(rows) - held, 0)] for rows in lists]
-    if dataset.test is None:
-        return train, (dataset.train, [rows[max(len(rows) - held, 0) :] for rows in lists])
-    of_test = dataset.test.labels
-    return train, (dataset.test, [(of_test == c).nonzero()[:, 0] for c in range(classes)])
 
 
 def place_of(name: str, dataset: Dataset) -> int:

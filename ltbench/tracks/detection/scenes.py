@@ -11,9 +11,9 @@ from torch import Tensor
 from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
 from ltbench.errors import LTBenchError
-from ltbench.protocols.imbalance import shuffled_classes
+from ltbench.tracks.composing import counts_of, images_of_all
 from ltbench.tracks.detection.boxes import Boxes, Integers, overlaps
-from ltbench.tracks.detection.problem import Detection, Scenes
+from ltbench.tracks.detection.problem import Detection, Scenes, of_windows
 from ltbench.tracks.detection.scores import RIGHT
 from ltbench.training.engine import stream_seed
 
@@ -46,8 +46,9 @@ def scenes_of(protocol: Detection, dataset: Dataset, seed: int) -> tuple[Picture
     """
     scenes, classes = protocol.scenes, len(dataset.classes)
     assert scenes is not None
-    counts = counts_of(protocol, dataset, seed)
-    train, test = images_apart(protocol, dataset, seed)
+    training = of_windows(protocol)
+    counts = counts_of(training, classes, f"{protocol.data.source} has", seed)
+    train, test = images_of_all(training, dataset, seed)
     law = law_of(scenes, counts, seed)
     every = torch.full((classes,), scenes.each)
     parts = ((train, counts, scenes.train, "scenes"), (test, every, scenes.test, "test scenes"))
@@ -63,51 +64,6 @@ def scenes_of(protocol: Detection, dataset: Dataset, seed: int) -> tuple[Picture
         made.append(composed(rows, lists, labels, placed(labels, law, scenes, chance), scenes))
         made[-1] = noisy(made[-1], scenes, chance)
     return made[0], made[1], law
-
-
-def counts_of(protocol: Detection, dataset: Dataset, seed: int) -> Tensor:
-    """How many boxes there are of each class [C] to train on."""
-    imbalance, classes = protocol.imbalance, len(dataset.classes)
-    assert imbalance is not None
-    counts = np.array(imbalance.class_counts([0] * classes))
-    if len(counts) != classes:
-        raise LTBenchError(
-            f"{protocol.name} counts {len(counts)} classes, but {protocol.data.source} has "
-            f"{classes}"
-        )
-    if imbalance.class_order == "seed":
-        counts = counts[np.random.RandomState(seed).permutation(classes)]
-    return torch.from_numpy(counts.astype(np.int64))
-
-
-Images = tuple[Rows, list[Tensor]]
-
-
-def images_apart(protocol: Detection, dataset: Dataset, seed: int) -> tuple[Images, Images]:
-    """The images of scenes to train on and to test on, with the rows of each class among them.
-
-    Raises:
-        LTBenchError: a class has no image for one or the other.
-    """
-    held, classes = protocol.data.test_per_class or 0, len(dataset.classes)
-    assert protocol.imbalance is not None
-    draw = seed if protocol.imbalance.draw == "seed" else 0
-    lists = [
-        torch.from_numpy(rows)
-        for rows in shuffled_classes(dataset.train.labels.numpy(), classes, draw)
-    ]
-    train = dataset.train, [rows[: max(len(rows) - held, 0)] for rows in lists]
-    test = dataset.train, [rows[max(len(rows) - held, 0) :] for rows in lists]
-    if dataset.test is not None:
-        of_test = dataset.test.labels
-        test = dataset.test, [(of_test == c).nonzero()[:, 0] for c in range(classes)]
-    for name, here, there in zip(dataset.classes, train[1], test[1], strict=True):
-        if not (len(here) and len(there)):
-            raise LTBenchError(
-                f"class {name} of {protocol.data.source} has {len(here)} images for scenes to "
-                f"train on and {len(there)} for those to test on; scenes need one or more of each"
-            )
-    return train, test
 
 
 def law_of(scenes: Scenes, counts: Tensor, seed: int) -> Law:

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.contract.context import Rows
 from ltbench.datasets import Dataset
-from ltbench.errors import LTBenchError
-from ltbench.protocols.imbalance import shuffled_classes
+from ltbench.tracks.composing import counts_of, images_of_all
 from ltbench.tracks.multilabel.problem import CELLS, MultiLabel, Scenes
 from ltbench.training.engine import stream_seed
 
@@ -23,8 +21,8 @@ def scenes_of(protocol: MultiLabel, dataset: Dataset, seed: int) -> tuple[Rows, 
     """
     scenes, classes = protocol.scenes, len(dataset.classes)
     assert scenes is not None
-    apart = images_apart(protocol, dataset, seed)
-    counts = torch.tensor(primaries(protocol, classes, seed))
+    apart = images_of_all(protocol, dataset, seed)
+    counts = counts_of(protocol, classes, f"{protocol.data.source} has", seed)
     even, turn = torch.ones(classes), torch.arange(scenes.test) % classes
     parts = (
         (apart[0], torch.arange(classes).repeat_interleave(counts), counts.float(), "scenes"),
@@ -36,47 +34,6 @@ def scenes_of(protocol: MultiLabel, dataset: Dataset, seed: int) -> tuple[Rows, 
         chosen = labels_of(first, law, scenes, chance)
         made.append(composed(rows, lists, chosen, scenes.side, chance))
     return made[0], made[1]
-
-
-def primaries(protocol: MultiLabel, classes: int, seed: int) -> list[int]:
-    """How many scenes have each class [C] as the primary one."""
-    imbalance = protocol.imbalance
-    counts = np.array(imbalance.class_counts([0] * classes))
-    if len(counts) != classes:
-        raise LTBenchError(
-            f"{protocol.name} counts {len(counts)} classes, but {protocol.data.source} has "
-            f"{classes}"
-        )
-    if imbalance.class_order == "seed":
-        counts = counts[np.random.RandomState(seed).permutation(classes)]
-    return [int(count) for count in counts]
-
-
-Images = tuple[Rows, list[Tensor]]
-
-
-def images_apart(protocol: MultiLabel, dataset: Dataset, seed: int) -> tuple[Images, Images]:
-    """The images of scenes to train on and to test on, with the rows of each class among them.
-
-    Raises:
-        LTBenchError: a class has no image for one or the other.
-    """
-    held, classes = protocol.data.test_per_class or 0, len(dataset.classes)
-    labels = dataset.train.labels.numpy()
-    draw = seed if protocol.imbalance.draw == "seed" else 0
-    lists = [torch.from_numpy(rows) for rows in shuffled_classes(labels, classes, draw)]
-    train = dataset.train, [rows[: max(len(rows) - held, 0)] for rows in lists]
-    test = dataset.train, [rows[max(len(rows) - held, 0) :] for rows in lists]
-    if dataset.test is not None:
-        of_test = dataset.test.labels
-        test = dataset.test, [(of_test == c).nonzero()[:, 0] for c in range(classes)]
-    for name, here, there in zip(dataset.classes, train[1], test[1], strict=True):
-        if not (len(here) and len(there)):
-            raise LTBenchError(
-                f"class {name} of {protocol.data.source} has {len(here)} images for scenes to "
-                f"train on and {len(there)} for those to test on; scenes need one or more of each"
-            )
-    return train, test
 
 
 def labels_of(first: Tensor, law: Tensor, scenes: Scenes, chance: torch.Generator) -> Tensor:
