@@ -37,7 +37,6 @@ from ltbench.tracks.classification import (
     seconds_of,
     time_plain,
 )
-from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given, asked
 from ltbench.tracks.domains import metadata
 from ltbench.tracks.domains.contract import ANNOTATOR, GROUPS, TEST_GROUPS, DomainGrants, cell_of
@@ -45,7 +44,7 @@ from ltbench.tracks.domains.cutting import Cut, Index, cut, lacking, load_looks,
 from ltbench.tracks.domains.problem import Domains
 from ltbench.tracks.domains.scores import cell_recalls, flips, listed, scored_cells
 from ltbench.tracks.learning import learned
-from ltbench.training.engine import answered
+from ltbench.tracks.one_label import said
 
 SUPPLIES = frozenset({GROUPS, TEST_GROUPS, ANNOTATOR})
 OF_ROWS = ("accuracy", "macro_f1", "expected_calibration_error")
@@ -156,16 +155,12 @@ def answer(
     begins = partial(begun, protocol, parts, given.beside, seed, device)
     plain = partial(time_plain, protocol, parts, seed, device)
     made = learned(protocol, recipe, parts, begins, plain)
-    run, model = made.run, made.model
 
     test = ask()
     if test.groups is not None:
-        run.note("it is told the group of each test row, which other recipes are not")
-        run.groups = test.groups.to(device)
-    inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
-    scores, predicted = answered(recipe, model, inputs, every, run)
-    told = diagnosed(protocol, model, parts, inputs, run)
-    return made.answer(scores, predicted, told=told)
+        made.run.note("it is told the group of each test row, which other recipes are not")
+        made.run.groups = test.groups.to(device)
+    return said(protocol, recipe, made, parts, test)
 
 
 def score(

@@ -1,6 +1,5 @@
 """Recognition: train a network from scratch on an imbalanced set, score it on the test split."""
 
-import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -14,12 +13,10 @@ from ltbench.tracks.classification import (
     refuse_needs,
     time_plain,
 )
-from ltbench.tracks.diagnostics import diagnosed
 from ltbench.tracks.dividing import Given
 from ltbench.tracks.learning import learned
-from ltbench.tracks.one_label import divide
+from ltbench.tracks.one_label import divide, said
 from ltbench.tracks.recognition.problem import Recognition
-from ltbench.training.engine import answered
 
 SUPPLIES = frozenset({"test_inputs"})
 
@@ -38,19 +35,7 @@ def answer(
     begins = partial(begin, protocol, parts, seed, device)
     plain = partial(time_plain, protocol, parts, seed, device)
     made = learned(protocol, recipe, parts, begins, plain)
-    run, model = made.run, made.model
-
-    test = ask()
-    inputs, every = test.inputs.to(device), torch.arange(len(test.inputs), device=device)
-    scores, predicted = answered(recipe, model, inputs, every, run)
-    told = diagnosed(protocol, model, parts, inputs, run)
-    adapted = None
-    if recipe.adapts:
-        # in an order that tells nothing of the labels
-        used = recipe.adapt(copy.deepcopy(model), inputs[test.shuffled.to(device)], run)
-        again = answered(recipe, used, inputs, every, run)
-        adapted = again[0].double().cpu(), again[1].cpu()
-    return made.answer(scores, predicted, adapted=adapted, told=told)
+    return said(protocol, recipe, made, parts, ask())
 
 
 def refuse_unmet(protocol: Recognition, recipe: Recipe, num_classes: int) -> None:
