@@ -33,6 +33,12 @@ def test_help_and_the_list_of_methods_do_not_import_torch(words):
     assert not HEAVY & loaded_by(*words)
 
 
+def test_telling_of_a_protocol_loads_no_library_that_one_other_track_needs():
+    found = loaded_by("info", "cifar10-lt-100")
+    assert "torch" in found
+    assert not {"pandas", "scipy.stats", "sklearn", "torchvision"} & found
+
+
 @pytest.mark.parametrize("words", [["list"], ["list", "tracks"], ["list", "protocols"]])
 def test_a_plain_listing_does_not_import_torch_once_it_is_remembered(words):
     loaded_by(*words)
