@@ -12,7 +12,7 @@ four pixels, so that it loses anew.
 Each NAME has a file in FOLDER: the share of right test rows after every tenth epoch and after each
 of the last forty; levels.csv has all of them. Nothing is chosen by them; they tell what choosing
 would gain. What a pass changes is told in decibels, on copies and on ImageNet's exact photographs.
-A training on images of 16 pixels takes an hour and a half on a core by itself.
+A training on images of 16 pixels took two hours of a core that had other work besides.
 """
 
 import io
