@@ -128,7 +128,7 @@ def table(folder):
         found = json.loads(file.read_text())
         lines += [f"{file.stem},{epoch},{right:.4f}" for epoch, right in found.items()]
         *_, last = found.values()
-        print(f"| {file.stem} | {100 * last:.1f} | {100 * max(found.values()):.1f} |")
+        print(f"| {file.stem} | {100 * last:.2f} | {100 * max(found.values()):.2f} |")
     (folder / "levels.csv").write_text("\n".join([*lines, ""]))
 
 
